@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The border between Ansible and the typed logic: run the work, turn its outcome into a module result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import RollbackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ansible.module_utils.basic import AnsibleModule
+
+
+def carry_out(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> None:
+    """Exit the module with what ``work`` returns, or fail it with what the ``RollbackError`` says.
+
+    The key ``warnings`` of a result is a list of sentences; each becomes a warning of the module.
+    """
+    try:
+        result = work()
+    except RollbackError as error:
+        module.fail_json(msg=error.msg, next_step=error.next_step, **error.facts)
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+def command_runner(module: AnsibleModule) -> Callable[..., tuple[int, str, str]]:
+    """Return ``run(argv, cwd=None, environment=None, timeout=None) -> (rc, stdout, stderr)`` for the typed logic.
+
+    ``argv`` is a list, never a shell line. ``timeout`` is in seconds and is kept by timeout(1) of coreutils, which
+    ends the whole process group and returns 124; ``AnsibleModule.run_command`` has no limit of its own.
+    """
+
+    def run(
+        argv: list[str],
+        cwd: str | None = None,
+        environment: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> tuple[int, str, str]:
+        limit = [] if timeout is None else ["timeout", "--kill-after=5", str(timeout)]
+        outcome: tuple[int, str, str] = module.run_command(
+            limit + argv, cwd=cwd, environ_update=environment or {}, errors="surrogateescape"
+        )
+        return outcome
+
+    return run

@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What integration tests share: a module called as Ansible calls it, and commands on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+BASE_IMAGE = os.environ.get("USDX_BASE_IMAGE", "debian:bookworm-slim")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a module returned: its result, and whether it failed."""
+
+    failed: bool
+    result: dict[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        """Return one value of the result."""
+        return self.result[key]
+
+
+def call_module(name: str, options: dict[str, Any], *, check: bool = False) -> Outcome:
+    """Call a module of this collection on this machine through ``ansible``, always with ``--diff``."""
+    bin_directory = Path(sys.executable).parent
+    argv = [str(bin_directory / "ansible"), "localhost", "-i", "localhost,", "-c", "local", "--diff"]
+    argv += ["-e", f"ansible_python_interpreter={sys.executable}", "-m", f"usdx.rollback.{name}"]
+    argv += ["-a", json.dumps(options)]
+    argv += ["--check"] if check else []
+    environment = os.environ | {
+        "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, env=environment, cwd=REPOSITORY)
+    head, _arrow, body = done.stdout.partition("=> ")
+    assert body, f"no module result\n{done.stdout}\n{done.stderr}"
+    result, _end = json.JSONDecoder().raw_decode(body[body.index("{") :])
+    assert isinstance(result, dict)
+    return Outcome(failed="FAILED" in head.splitlines()[-1] or "UNREACHABLE" in head, result=result)
+
+
+def command(*argv: str, cwd: Path | str | None = None, check: bool = True, **environment: str) -> str:
+    """Run a command and return what it printed; an ``AssertionError`` shows all of it when it fails."""
+    done = subprocess.run(
+        argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd,
+        env=os.environ | environment, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert not check or done.returncode == 0, f"{argv} returned {done.returncode}\n{done.stdout}"
+    return done.stdout
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
