@@ -1,0 +1,284 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person reads on the screen: plan, candidates, summary, refusal and the way out, as plain lines of text.
+
+Everything here is a pure function of module results. A line is short enough for a terminal where its values allow it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
+_SHORT = 12
+
+
+def evidence(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a module result without what only Ansible needs, and with ``would_change`` told from its diff.
+
+    Results of loops keep one entry an item. ``would_change`` is the difference that the module found, also where a
+    task in check mode must not count as changed.
+    """
+    kept = {key: value for key, value in result.items() if key not in _NOISE and not key.startswith("_ansible")}
+    kept.pop("ansible_loop_var", None)
+    difference = result.get("diff")
+    if isinstance(difference, dict):
+        kept["would_change"] = difference.get("before") != difference.get("after")
+    if isinstance(kept.get("results"), list):
+        kept["results"] = [evidence(item) for item in kept["results"] if isinstance(item, dict)]
+    return kept
+
+
+def first_failure(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the result that failed: the first failed item of a loop, else the result itself."""
+    items = [item for item in result.get("results", []) if isinstance(item, dict) and item.get("failed")]
+    return items[0] if items else result
+
+
+def failure(result: dict[str, Any]) -> dict[str, str]:
+    """Return message and next step of a failed result; both are never empty."""
+    failed = first_failure(result)
+    if not failed.get("msg"):
+        return {"msg": "Another host failed; its message stands above.", "next_step": "Mend that host, then run again."}
+    return {"msg": str(failed["msg"]).strip(), "next_step": str(failed.get("next_step") or "").strip()}
+
+
+def refusal(result: dict[str, Any]) -> str:
+    """Return the sentence that ends a run which was refused before anything changed."""
+    told = failure(result)
+    return f"Refused before anything changed. {told['msg']} {told['next_step']}".strip()
+
+
+def nothing_would_change(results: dict[str, dict[str, Any]]) -> bool:
+    """Tell from the plan's results whether code and services are those of the release already."""
+    steps = [results.get(step, {}) for step in ("switch_release", "start_services")]
+    return all(step.get("would_change") is False for step in steps)
+
+
+def name_of(place: dict[str, Any]) -> str:
+    """Return how a person calls a commit: its release and short hash, ``v1.0.2 (0123456789ab)``."""
+    commit = str(place.get("commit") or "")[:_SHORT]
+    release = place.get("release") or place.get("name") or place.get("describe")
+    return f"{release} ({commit})" if release else commit or "unknown"
+
+
+def plan_lines(plan: dict[str, Any]) -> list[str]:
+    """Return the plan, a line for each step and one for what stays as it is."""
+    before = plan["checkout"].get("before", {})
+    lines = [
+        f"Plan of run {plan['run_id']}: project {plan['project']} on {plan['host']}",
+        f"From {name_of(before)} to {name_of(plan['release'])}. Reason: {plan['reason']}",
+    ]
+    for step in plan["steps"]:
+        head = f"{_number(plan, step)} {plan['titles'][step]['title']}: "
+        if step in plan["skipped"]:
+            lines.append(f"{head}skipped: {plan['skipped'][step]}")
+        else:
+            lines += _with_head(head, _STEP_LINES[step](plan, plan["results"].get(step, {})))
+    return lines + _left_lines(plan)
+
+
+def _number(plan: dict[str, Any], step: str) -> str:
+    number = plan["titles"][step]["number"]
+    return f"Step {number}" if number != "-" else "      "
+
+
+def _with_head(head: str, lines: list[str]) -> list[str]:
+    return [head + lines[0], *[f"         {line}" for line in lines[1:]]]
+
+
+def _command_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    return ["run " + "; ".join(str(item.get("name") or "a command") for item in result.get("results", []))]
+
+
+def _prepare_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    services: dict[str, dict[str, Any]] = result.get("services", {})
+    return [
+        ", ".join(sorted(services)) + " keep serving",
+        *[f"{name}: {_image_line(service)}" for name, service in sorted(services.items())],
+        *[f"{name}: not in this release, stays stopped" for name in result.get("not_in_release", [])],
+    ]
+
+
+def _image_line(service: dict[str, Any]) -> str:
+    image_id = str(service.get("image_id") or "").replace("sha256:", "")[:_SHORT]
+    return f"{service.get('action')} image {service.get('image')}" + (f" ({image_id})" if image_id else "")
+
+
+def _stop_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    order = ", then ".join(" and ".join(group) for group in result.get("order", []))
+    return [f"{order}; {', '.join(plan['keep_services']) or 'no service'} keep running"]
+
+
+def _switch_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    edits, leftovers = result.get("local_edits", {}), result.get("leftovers", {})
+    lines = [f"check out {name_of(plan['release'])} in {plan['directory']}"]
+    if edits.get("files"):
+        lines.append(f"local edits of {', '.join(edits['files'])} are saved to {edits.get('ref')}")
+    if leftovers.get("count"):
+        what = "are saved and removed" if leftovers.get("removed") else "stay"
+        lines.append(f"{leftovers['count']} files that Git does not know {what}: {', '.join(leftovers['files'][:5])}")
+    variables = result.get("variables", {}).get("after", {})
+    lines += [f"environment file: {name}={value}" for name, value in variables.items()]
+    return lines
+
+
+def _database_lines(_plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
+    return ["as asked"]
+
+
+def _start_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    names = sorted(result.get("services", {}))
+    return [f"{', '.join(names)}, each with its image of the release, until running and healthy"]
+
+
+def _verify_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
+    lines = [f"services, images, commit, package.json and {len(plan['endpoints'])} endpoints"]
+    lines += [f"ask {url}" for url in plan["endpoints"]]
+    lines += [f"run {line}" for line in plan["verify_commands"]]
+    return lines + [f"by a person: {check}" for check in plan["manual_checks"]]
+
+
+def _monitor_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
+    return [f"watch services and endpoints for {plan['monitor_seconds']} s"]
+
+
+_STEP_LINES = {
+    "announce": _command_lines,
+    "prepare_release": _prepare_lines,
+    "stop_services": _stop_lines,
+    "switch_release": _switch_lines,
+    "restore_database": _database_lines,
+    "start_services": _start_lines,
+    "verify_release": _verify_lines,
+    "monitor_release": _monitor_lines,
+    "communicate": _command_lines,
+}
+
+
+def _left_lines(plan: dict[str, Any]) -> list[str]:
+    left: dict[str, list[str]] = plan["results"].get("prepare_release", {}).get("left_as_is", {})
+    lines = [
+        f"Not touched: {name} is defined differently in the release ({', '.join(keys)}), it is left as it runs"
+        for name, keys in sorted(left.items())
+        if keys
+    ]
+    warnings: list[str] = plan["checkout"].get("warnings", [])
+    return [*lines, *[f"Note: {warning}" for warning in warnings]]
+
+
+def candidate_lines(info: dict[str, Any]) -> list[str]:
+    """Return the releases that can be rolled back to, newest first, with date, commit, images and record."""
+    lines = [f"Now: {name_of(info['current'])}"]
+    lines += [
+        f"{candidate['release']:<12} {str(candidate['date'])[:10]}  {candidate['commit'][:_SHORT]}  "
+        f"images at hand: {candidate['images_at_hand']}  "
+        + (f"verified {candidate['verified_at']}" if candidate["verified_at"] else "no verified run recorded")
+        + (f"  ({candidate['relation']})" if candidate["relation"] != "older" else "")
+        for candidate in info["candidates"]
+    ]
+    return lines if info["candidates"] else [*lines, "No tag looks like a release."]
+
+
+def _clock(seconds: float) -> str:
+    return f"T+{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """Return what was done when: a line for each step with its T+ time, its length and its evidence."""
+    plan = summary["plan"]
+    lines = [f"Run {plan['run_id']}: {name_of(plan['checkout'].get('before', {}))} -> {name_of(plan['release'])}"]
+    started: dict[str, float] = {}
+    for event in summary["events"]:
+        step = event.get("step")
+        if event["event"] == "step_started" and step:
+            started[step] = event["elapsed"]
+        elif step:
+            began = started.get(step, event["elapsed"])
+            seconds = event["elapsed"] - began
+            lines.append(
+                f"{_clock(began)} {_number(plan, step)} {plan['titles'][step]['title']}: {_outcome(event, seconds)}"
+            )
+    lines += [f"Open, to be done by a person: {check}" for check in summary["manual_checks"]]
+    return [*lines, f"Journal: {summary['journal']}"]
+
+
+def _outcome(event: dict[str, Any], seconds: float) -> str:
+    facts = event.get("facts", {})
+    if event["event"] == "step_skipped":
+        return f"skipped: {facts.get('reason')}"
+    if event["event"] == "step_failed":
+        return f"FAILED after {seconds:.1f} s: {failure(facts)['msg']}"
+    return f"done in {seconds:.1f} s{_evidence_text(event.get('step', ''), facts)}"
+
+
+def _evidence_text(step: str, facts: dict[str, Any]) -> str:
+    checks: list[dict[str, Any]] = facts.get("checks", [])
+    if checks:
+        return f"; {sum(check['verdict'] == 'passed' for check in checks)} of {len(checks)} checks passed"
+    if step == "switch_release":
+        return f"; HEAD is {name_of(facts.get('after', {}))}"
+    if step in {"prepare_release", "start_services"}:
+        return "".join(
+            f"; {name} {service.get('action')}" for name, service in sorted(facts.get("services", {}).items())
+        )
+    if step == "stop_services":
+        return f"; killed: {', '.join(facts['killed'])}" if facts.get("killed") else "; none was killed"
+    failed = [item.get("name") for item in facts.get("results", []) if item.get("verdict") == "failed"]
+    return f"; failed: {', '.join(map(str, failed))}" if failed else ""
+
+
+def way_out(situation: dict[str, Any]) -> str:
+    """Return the last words of a failed run: what failed, what runs, what is untouched, what to type."""
+    told, plan = situation["failure"], situation["plan"]
+    step = situation["step"]
+    title = f"Step {plan['titles'][step]['title']!r}" if step else "The run"
+    running, down = _states(situation["now"])
+    words = [
+        f"{title} failed: {told['msg']} {told['next_step']}".strip(),
+        f"Running: {', '.join(running) or 'none'}. Down: {', '.join(down) or 'none'}.",
+        "The database and the keep services were not touched.",
+    ]
+    back = way_back(situation)
+    if back:
+        words.append(f"To go back to {name_of(plan['checkout'].get('before', {}))} type: {' && '.join(back)} .")
+    else:
+        words.append(f"What ran before still runs: {name_of(plan['checkout'].get('before', {}))}.")
+    words.append(
+        f"To try again: mend the cause and run the same command; done work is found and kept. Run id {plan['run_id']}."
+    )
+    return " ".join(words)
+
+
+def _states(now: dict[str, Any]) -> tuple[list[str], list[str]]:
+    services: dict[str, dict[str, Any]] = now.get("services", {})
+    running = [name for name, service in sorted(services.items()) if service.get("before") == "running"]
+    return running, [name for name in sorted(services) if name not in running]
+
+
+def way_back(situation: dict[str, Any]) -> list[str]:
+    """Return the shell commands that bring the former release back, in order; empty where nothing was stopped."""
+    started: set[str] = set(situation["started_steps"])
+    if "stop_services" not in started:
+        return []
+    commands: list[str] = []
+    if "switch_release" in started:
+        commands += situation["checkout"].get("undo", [])
+    stopped = _stopped_containers(situation["stop"])
+    if "start_services" not in started:
+        return commands + ([f"docker start {' '.join(map(shlex.quote, stopped))}"] if stopped else [])
+    return commands + list(situation["start"].get("undo", []) or situation["undo"])
+
+
+def _stopped_containers(stop: dict[str, Any]) -> list[str]:
+    services: Iterable[dict[str, Any]] = stop.get("services", {}).values()
+    return [
+        container["name"]
+        for service in services
+        for container in service.get("containers", [])
+        if container.get("before") == "running" and not container.get("one_off")
+    ]
