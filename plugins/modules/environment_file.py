@@ -37,8 +37,8 @@ options:
     required: true
   variables:
     description:
-      - Variables to set, by name. Values are written without quotes, so only letters, digits and any of
-        C(_ . , : / @ % + -) are accepted.
+      - Variables to set, by name. Values are written without quotes, so only letters, digits and the characters
+        underscore, dot, comma, colon, slash, at, percent, plus and minus are accepted.
       - Not meant for secrets, the values before and after are returned.
     type: dict
     required: true

@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Two commands matter: 'make demo' shows a rollback on this machine, 'make test' runs everything that CI runs.
+SHELL := /bin/bash
+VENV := .venv/bin
+DEMO := .cache/demo
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.DEFAULT_GOAL := help
+.PHONY: help setup docker demo demo-down check test bench-rollback clean
+
+help: ## show the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
+
+setup: ## install the Python packages in .venv and make the collection findable
+	@tests/setup.sh
+
+docker: ## make sure that a Docker daemon with Compose v2 answers
+	@tests/demo/docker.sh
+
+demo: setup docker ## build the demo stack, break it by v1.0.3, roll it back to v1.0.2
+	@tests/demo/demo.sh
+
+demo-down: ## remove all that the demo made
+	@tests/demo/demo_down.sh
+
+check: setup ## the fast checks: style, types, unit tests
+	@tests/check.sh
+
+test: setup ## everything that CI runs
+	@tests/test.sh
+
+bench-rollback: setup docker ## measure the outage of a rollback against the runbook's own commands
+	@$(VENV)/python tests/benchmarks/rollback.py
+
+clean: ## remove what checks and builds left here
+	rm -rf .cache dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

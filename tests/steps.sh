@@ -1,0 +1,20 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash
+# A named step of a test script: one line with its seconds when it passes, all of its output when it fails.
+
+step() {
+  local name=$1 began=$SECONDS log status=0
+  shift
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 || status=$?
+  if [ "$status" != 0 ]; then
+    cat "$log"
+    printf '%-34s FAILED after %d s: %s\n' "$name" $((SECONDS - began)) "$*"
+    rm -f "$log"
+    return "$status"
+  fi
+  # What a test runner counted stays visible, so that a run that tested nothing cannot look like one that passed.
+  printf '%-34s %4d s  %s\n' "$name" $((SECONDS - began)) "$(grep -hE '^[=]* ?[0-9]+ passed' "$log" | tail -1 | tr -d '=' || true)"
+  rm -f "$log"
+}
