@@ -133,20 +133,15 @@ def images_by_service(client: DockerClient, project: str, services: list[str]) -
     }
 
 
-def release_info(
-    *,
-    path: str,
-    project: str,
-    services: list[str],
-    state_directory: str,
-    limit: int,
-    docker_host: str | None,
-    run: Run,
-) -> dict[str, Any]:
-    """Return ``current``, ``candidates`` and ``suggestion`` of a project; read-only."""
-    git = open_project(path, run)
+def release_info(options: dict[str, Any], run: Run) -> dict[str, Any]:
+    """Return ``current``, ``candidates`` and ``suggestion`` of a project; read-only.
+
+    ``options`` are those of the module ``release_info``.
+    """
+    git = open_project(options["path"], run)
     head = git.head()
-    images = images_by_service(connect(docker_host), project, services)
-    candidates = list_candidates(git.tags()[:limit], head, images, verified_releases(state_directory), git.is_ancestor)
+    images = images_by_service(connect(options["docker_host"]), options["project"], options["services"])
+    verified = verified_releases(options["state_directory"])
+    candidates = list_candidates(git.tags()[: options["limit"]], head, images, verified, git.is_ancestor)
     current = {"release": git.release_at("HEAD"), "commit": head, "describe": git.describe()}
     return {"changed": False, "current": current, "candidates": candidates, "suggestion": suggest(candidates)}

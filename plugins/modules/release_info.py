@@ -103,25 +103,9 @@ next_step:
   type: str
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out, command_runner
 from ansible_collections.usdx.rollback.plugins.module_utils.release_candidates import release_info
-
-
-def work(module: AnsibleModule) -> dict[str, Any]:
-    """Return the candidates."""
-    options = module.params
-    return release_info(
-        path=options["path"],
-        project=options["project"],
-        services=options["services"],
-        state_directory=options["state_directory"],
-        limit=options["limit"],
-        docker_host=options["docker_host"],
-        run=command_runner(module),
-    )
 
 
 def main() -> None:
@@ -137,7 +121,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    carry_out(module, lambda: work(module))
+    carry_out(module, lambda: release_info(module.params, command_runner(module)))
 
 
 if __name__ == "__main__":
