@@ -1,0 +1,33 @@
+"""What /health says."""
+
+from __future__ import annotations
+
+import psycopg2
+import redis
+
+from wexel import stores
+
+
+def state_of_database() -> str:
+    """Return ``ok`` when the database answers a query."""
+    try:
+        stores.rows("SELECT 1 AS one")
+    except psycopg2.Error:
+        return "failed"
+    return "ok"
+
+
+def state_of_redis() -> str:
+    """Return ``ok`` when Redis answers."""
+    try:
+        stores.cache().ping()
+    except redis.RedisError:
+        return "failed"
+    return "ok"
+
+
+def report(version: str) -> tuple[int, dict[str, str]]:
+    """Return the HTTP status and the body: 503 when a store is down."""
+    stores_now = {"database": state_of_database(), "redis": state_of_redis()}
+    healthy = set(stores_now.values()) == {"ok"}
+    return 200 if healthy else 503, {"status": "ok" if healthy else "failed", "version": version, **stores_now}

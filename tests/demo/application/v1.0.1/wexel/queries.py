@@ -1,0 +1,12 @@
+"""What the pages read from the database."""
+
+POOLS = "SELECT id, name, deposited, updated_at FROM pools ORDER BY id"
+WEXELS = "SELECT id, pool_id, user_id, amount FROM wexels ORDER BY id LIMIT 100"
+STATISTICS = """
+SELECT (SELECT count(*) FROM pools) AS pools,
+       (SELECT count(*) FROM wexels) AS wexels,
+       (SELECT count(*) FROM users) AS users,
+       (SELECT count(*) FROM events) AS events,
+       (SELECT sum(balance) FROM users) AS total_balance,
+       (SELECT max(written_at) FROM events) AS newest_write
+"""
