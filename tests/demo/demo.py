@@ -100,7 +100,7 @@ def run(*argv: str | Path, cwd: Path | None = None, **extra: str) -> str:
     """Run a command and return what it printed on stdout; say all it printed when it fails."""
     words = [str(word) for word in argv]
     try:
-        done = subprocess.run(  # noqa: S603 - argv lists of this file
+        done = subprocess.run(
             words,
             check=False,
             capture_output=True,
@@ -111,8 +111,8 @@ def run(*argv: str | Path, cwd: Path | None = None, **extra: str) -> str:
             timeout=SECONDS_OF_A_COMMAND,
         )
     except FileNotFoundError as error:
-        message = f"{error.filename} is missing. Docker is installed by {HERE / 'docker.sh'}; git by your system's packages."
-        raise DemoError(message) from error
+        way = f"{HERE / 'docker.sh'} installs Docker; git comes from your system's packages."
+        raise DemoError(f"{error.filename} is missing. {way}") from error
     except subprocess.TimeoutExpired as error:
         raise DemoError(f"{' '.join(words)} did not end within {SECONDS_OF_A_COMMAND} s.") from error
     if done.returncode:
@@ -254,9 +254,11 @@ def write_backup(demo: Demo) -> Path:
     argv = ["docker", "compose", "exec", "-T", "db", "pg_dump", "-U", "usdx", "usdx_wexel"]
     with (
         path.open("wb") as file,
-        subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=demo.checkout, env=environment(), stdin=subprocess.DEVNULL) as dump,  # noqa: S603
+        subprocess.Popen(
+            argv, stdout=subprocess.PIPE, cwd=demo.checkout, env=environment(), stdin=subprocess.DEVNULL
+        ) as dump,
     ):
-        packed = subprocess.run(["gzip"], stdin=dump.stdout, stdout=file, check=False, timeout=SECONDS_OF_A_COMMAND)  # noqa: S607
+        packed = subprocess.run(["gzip"], stdin=dump.stdout, stdout=file, check=False, timeout=SECONDS_OF_A_COMMAND)
     if dump.returncode or packed.returncode:
         raise DemoError(f"the backup failed: pg_dump returned {dump.returncode}, gzip {packed.returncode}.")
     return path
@@ -380,7 +382,9 @@ def refuse_what_is_not_ours(project: str, directory: Path) -> None:
     for line in docker("ps", "--all", "--format", template, *of_project(project)):
         label, _space, place = line.partition(" ")
         if label != "true" or (not remembered and place != str(directory / "project") and Path(place).exists()):
-            raise DemoError(f"the Compose project {project!r} runs from {place or 'elsewhere'}. Name another with --project.")
+            raise DemoError(
+                f"the Compose project {project!r} runs from {place or 'elsewhere'}. Name another with --project."
+            )
 
 
 def up(options: argparse.Namespace) -> None:
@@ -564,10 +568,14 @@ def probe(options: argparse.Namespace) -> None:
 
 def arguments() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(prog="demo.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="demo.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
     place = argparse.ArgumentParser(add_help=False)
-    place.add_argument("--directory", type=lambda text: Path(text).resolve(), required=True, help="the demo's own folder")
+    place.add_argument(
+        "--directory", type=lambda text: Path(text).resolve(), required=True, help="the demo's own folder"
+    )
 
     one = commands.add_parser("up", parents=[place], help="make the demo, or bring it back to its first state")
     one.add_argument("--project", default="usdx-demo", help="name of the Compose project (default: %(default)s)")
@@ -587,7 +595,7 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def add_probe(commands: Any) -> None:  # noqa: ANN401 - argparse does not name its type
+def add_probe(commands: Any) -> None:
     """Describe the command ``probe``."""
     one = commands.add_parser("probe", help="request a URL of this machine steadily and say how long it failed")
     one.add_argument("--url", required=True, help="http:// on 127.0.0.1, ::1 or localhost")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg2
 
-from wexel import health, queries, stores
+from . import health, queries, stores
 
 VERSION = "v" + json.loads(Path("package.json").read_text(encoding="utf-8"))["version"]
 API = {"/api/pools": queries.POOLS, "/api/wexels": queries.WEXELS}
@@ -27,7 +27,7 @@ def dashboard() -> str:
 class Handler(BaseHTTPRequestHandler):
     """Answers one request."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is the base class's
+    def do_GET(self) -> None:
         """Answer, and turn what the database refuses into a 500 as users know it."""
         try:
             self.route(self.path.partition("?")[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg2
 import redis
 
-from wexel import queries, stores
+from . import queries, stores
 
 
 def state_of_database() -> str:
