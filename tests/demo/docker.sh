@@ -2,13 +2,15 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Makes sure that Docker answers, with Compose v2 or later and the base image of the demo. Does nothing where all is there.
+# 'docker.sh stop' ends the daemon if this script started it and no container runs any more.
 set -euo pipefail
 
 base=${USDX_BASE_IMAGE:-debian:bookworm-slim}
 log=${USDX_DOCKERD_LOG:-/var/log/usdx-dockerd.log}
+started_by_us=/var/run/usdx-dockerd.pid
 
 say() { printf 'docker: %s\n' "$*"; }
-stop() {
+give_up() {
   printf 'docker: %s\n' "$@" >&2
   exit 1
 }
@@ -22,10 +24,12 @@ compose_works() {
   [[ ${version%%.*} =~ ^[0-9]+$ && ${version%%.*} -ge 2 ]]
 }
 
+daemon_runs() { grep -qsx dockerd /proc/[0-9]*/comm; }
+
 may_install() { have apt-get && [[ $EUID -eq 0 && " $ID ${ID_LIKE:-} " =~ ' '(debian|ubuntu)' ' ]]; }
 
 refuse() {
-  stop "$1 is missing, and this script installs it only as root on Debian or Ubuntu." \
+  give_up "$1 is missing, and this script installs it only as root on Debian or Ubuntu." \
     "Install Docker Engine, the Compose plugin (v2 or later) and the Buildx plugin, then run this again:" \
     "https://docs.docker.com/engine/install/"
 }
@@ -75,14 +79,14 @@ install_docker() {
   local wanted
   mapfile -t wanted < <(packages)
   install "${wanted[@]}"
-  compose_works || stop "the packages of $PRETTY_NAME hold no Compose v2." \
+  compose_works || give_up "the packages of $PRETTY_NAME hold no Compose v2." \
     "Install the Compose plugin (v2 or later), then run this again: https://docs.docker.com/compose/install/linux/"
 }
 
 start_daemon() {
   have dockerd || refuse "a Docker daemon"
-  [[ $EUID -eq 0 ]] || stop "no Docker daemon answers this user. Start it (sudo systemctl start docker), or join the group docker."
-  if pgrep -x dockerd >/dev/null; then
+  [[ $EUID -eq 0 ]] || give_up "no Docker daemon answers this user. Start it (sudo systemctl start docker), or join the group docker."
+  if daemon_runs; then
     say "a Docker daemon runs but does not answer yet: waiting"
   elif [[ -d /run/systemd/system ]]; then
     say "starting the Docker daemon with systemd"
@@ -92,13 +96,14 @@ start_daemon() {
     # A daemon that was killed leaves this file, and no other can start.
     rm -f /var/run/docker.pid
     setsid nohup dockerd >"$log" 2>&1 </dev/null &
+    echo $! >"$started_by_us"
   fi
   local attempt
   for attempt in {1..120}; do
     answers && return
     sleep 0.5
   done
-  stop "no daemon answered after $((attempt / 2)) s. The reason is at the end of $log, or: journalctl -u docker"
+  give_up "no daemon answered after $((attempt / 2)) s. The reason is at the end of $log, or: journalctl -u docker"
 }
 
 make_base() {
@@ -117,9 +122,32 @@ make_base() {
 provide_base() {
   say "pulling $base"
   if timeout 60 docker pull -q "$base" >/dev/null 2>&1; then return; fi
-  [[ $base == debian:* ]] || stop "the image $base cannot be pulled. Name another with USDX_BASE_IMAGE."
+  [[ $base == debian:* ]] || give_up "the image $base cannot be pulled. Name another with USDX_BASE_IMAGE."
   make_base
 }
+
+# setsid forks only when it leads a group already, so the number that was kept is the daemon's own.
+stop_daemon() {
+  local pid
+  pid=$(cat "$started_by_us" 2>/dev/null) || return 0
+  if [[ $(cat "/proc/$pid/comm" 2>/dev/null) != dockerd ]]; then
+    rm -f "$started_by_us"
+    return 0
+  fi
+  if answers && [[ -n $(docker ps --quiet) ]]; then
+    say "containers still run: the daemon that this script started goes on"
+    return 0
+  fi
+  say "stopping the Docker daemon that this script started"
+  kill "$pid"
+  while [[ -e /proc/$pid ]]; do sleep 0.2; done
+  rm -f "$started_by_us"
+}
+
+if [[ ${1:-} == stop ]]; then
+  stop_daemon
+  exit
+fi
 
 ID=unknown
 # shellcheck source=/dev/null

@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole procedure on the demo: the old release answers, the data services never noticed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stack import Stack
+    from testinfra.host import Host
+
+
+def test_users_get_the_old_release(stack: Stack) -> None:
+    stack.assert_release_answers("v1.0.2")
+
+
+def test_keep_services_are_the_same_containers(stack: Stack) -> None:
+    stack.assert_keep_services_untouched()
+
+
+def test_nothing_else_on_the_host_changed(stack: Stack) -> None:
+    stack.assert_nothing_else_changed()
+    others = {name: it for name, it in stack.before["containers"].items() if it["project"] == "usdx-bystander"}
+    assert {name: stack.now["containers"][name] for name in others} == others
+
+
+def test_people_were_told_in_order(stack: Stack, machine: Host) -> None:
+    told = machine.file(str(stack.directory / "messages.log")).content_string
+    positions = [told.index(text) for text in ("Rolling back to v1.0.2", "investigating", "resolved", "completed")]
+    assert positions == sorted(positions)
+
+
+def test_the_journal_tells_what_was_done(stack: Stack, machine: Host) -> None:
+    (run,) = (stack.directory / "state" / "runs").iterdir()
+    assert machine.file(str(run)).mode == 0o700
+    assert machine.file(str(run / "journal.jsonl")).mode == 0o600
+    events = [(event["event"], event.get("step")) for event in stack.journal()]
+    assert events[0] == ("run_started", None)
+    finished = [step for event, step in events if event == "step_finished"]
+    assert finished == [
+        "announce", "prepare_release", "stop_services", "switch_release", "start_services", "verify_release",
+        "communicate",
+    ]  # fmt: skip
+    assert ("step_skipped", "restore_database") in events
+    assert [event for event, _step in events[-2:]] == ["release_verified", "run_finished"]
+
+
+def test_no_secret_is_on_record(stack: Stack, machine: Host) -> None:
+    secret = machine.check_output("grep ^POSTGRES_PASSWORD= %s", str(stack.directory / "project" / ".env"))
+    password = secret.partition("=")[2]
+    assert len(password) > 10
+    assert machine.run("grep -r -F -e %s %s", password, str(stack.directory / "state")).rc == 1

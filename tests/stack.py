@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A demo stack seen from outside, for tests: what users get, what Docker and Git say, what was there before."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import snapshot
+
+KEEP_SERVICES = ("db", "redis")
+APPLICATION_SERVICES = ("indexer", "nginx", "webapp")
+
+
+class Stack:
+    """The stack of one demo folder."""
+
+    def __init__(self, directory: Path) -> None:
+        """Read where the stack is; nothing is asked yet."""
+        self.directory = directory
+        self.facts: dict[str, Any] = json.loads((directory / "demo.json").read_text(encoding="utf-8"))
+        self.project: str = self.facts["project"]
+
+    @classmethod
+    def of_scenario(cls) -> Stack:
+        """Return the stack of the Molecule scenario that runs."""
+        return cls(Path(os.environ["USDX_DEMO_DIRECTORY"]))
+
+    @cached_property
+    def before(self) -> dict[str, Any]:
+        """The snapshot taken before the run."""
+        snapshot_before: dict[str, Any] = json.loads((self.directory / "before.json").read_text(encoding="utf-8"))
+        return snapshot_before
+
+    @cached_property
+    def now(self) -> dict[str, Any]:
+        """A snapshot taken now, once for a test."""
+        return snapshot.take(self.directory)
+
+    def screen(self, number: int | str = "") -> tuple[int, str]:
+        """Return exit code and screen of a command that an operator typed."""
+        told = json.loads((self.directory / f"operator{number}.json").read_text(encoding="utf-8"))
+        return told["rc"], told["screen"] + told["errors"]
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Request a page as a user does."""
+        try:
+            with urllib.request.urlopen(self.facts["url"] + path, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def containers(self, moment: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return the project's containers by service."""
+        return {
+            container["service"]: container
+            for container in moment["containers"].values()
+            if container["project"] == self.project
+        }
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Return the events of the only run on record."""
+        (path,) = (self.directory / "state" / "runs").glob("*/journal.jsonl")
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def image_of(self, service: str, release: str) -> str:
+        """Return the id of the image that was built for a release."""
+        return snapshot.lines(
+            "docker", "image", "inspect", "--format", "{{.Id}}", f"{self.project}-{service}:{release.lstrip('v')}"
+        )[0]
+
+    # --- what must hold ---
+
+    def assert_release_answers(self, release: str) -> None:
+        """Users get the release, from containers of its images, from its commit."""
+        status, body = self.get("/health")
+        assert (status, json.loads(body)["version"]) == (200, release)
+        assert [self.get(path)[0] for path in ("/", "/api/pools", "/api/stats")] == [200, 200, 200]
+        assert self.now["repository"]["head"] == [self.facts["tags"][release]]
+        running = self.containers(self.now)
+        assert {running[service]["status"] for service in APPLICATION_SERVICES} == {"running"}
+        assert {running[service]["health"] for service in APPLICATION_SERVICES} == {"healthy"}
+        for service in ("indexer", "webapp"):
+            assert running[service]["image"] == self.image_of(service, release)
+
+    def assert_keep_services_untouched(self) -> None:
+        """Db and redis are the same containers, started when they were."""
+        before, now = self.containers(self.before), self.containers(self.now)
+        for service in KEEP_SERVICES:
+            assert {**before[service], "health": "healthy"} == {**now[service], "health": "healthy"}
+
+    def assert_nothing_else_changed(self) -> None:
+        """Networks, volumes and all images that had a name are as before; so is every container of another project."""
+        assert self.ours(self.now["networks"]) == self.ours(self.before["networks"])
+        assert self.ours(self.now["volumes"]) == self.ours(self.before["volumes"])
+        assert set(self.ours(self.before["images"])) <= set(self.ours(self.now["images"]))
+        assert self.now["leavings"] == []
+
+    def assert_nothing_changed(self) -> None:
+        """The project is as before in every respect: containers, images, tree, repository, state."""
+        self.assert_nothing_else_changed()
+        assert self.containers(self.now) == self.containers(self.before)
+        assert self.ours(self.now["images"]) == self.ours(self.before["images"])
+        for part in ("tree", "repository", "state"):
+            assert self.now[part] == self.before[part], part
+
+    def ours(self, names: list[str]) -> list[str]:
+        """Return what belongs to this project; other scenarios may run on the same host at the same time."""
+        return [name for name in names if self.project in name]
