@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Everything that CI runs. Starts a Docker daemon if none answers and ends it again; leaves images as a cache, nothing else.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tests/steps.sh
+. tests/steps.sh
+export PATH="$PWD/.venv/bin:$PATH" ANSIBLE_CONFIG="$PWD/ansible.cfg" PYTHONDONTWRITEBYTECODE=1
+began=$SECONDS
+
+docker_answered=no
+if docker info >/dev/null 2>&1; then docker_answered=yes; fi
+
+leave() {
+  local status=$?
+  local directory
+  for directory in .cache/molecule/*/ .cache/test-demo/; do
+    if [ -e "$directory/demo.json" ]; then python tests/demo/demo.py down --directory "$directory" || true; fi
+  done
+  docker rm --force usdx-bystander >/dev/null 2>&1 || true
+  if [ "$docker_answered" = no ]; then tests/demo/docker.sh stop || true; fi
+  printf '%s after %d s\n' "$([ "$status" = 0 ] && echo "All passed" || echo "FAILED")" $((SECONDS - began))
+}
+trap leave EXIT
+
+molecule_scenario() {
+  molecule --no-color test --scenario-name "$1"
+}
+
+# Two at a time, each in a stack of its own; Molecule's own workers skip create and destroy.
+molecule_scenarios() {
+  local name failed=0
+  local -a running=()
+  mkdir -p .cache/molecule-logs
+  for name in "$@"; do
+    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n || failed=1; done
+    step "molecule $name" molecule_scenario "$name" &
+    running+=($!)
+  done
+  for name in "${running[@]}"; do wait "$name" || failed=1; done
+  return "$failed"
+}
+
+step "docker" tests/demo/docker.sh
+tests/check.sh
+step "documentation of plugins" antsibull-docs lint-collection-docs --plugin-docs .
+step "build the collection" tests/package.sh
+step "ansible-test sanity" tests/sanity.sh
+step "demo tests" pytest --quiet tests/demo
+step "integration tests" pytest --quiet --numprocesses 2 --dist loadfile tests/integration
+mapfile -t scenarios < <(find molecule -mindepth 2 -maxdepth 2 -name molecule.yml -printf '%h\n' | sed 's|.*/||' | sort)
+[ "${#scenarios[@]}" -ge 8 ]
+molecule_scenarios "${scenarios[@]}"
