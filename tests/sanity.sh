@@ -23,4 +23,4 @@ END
 home=$PWD/.cache/sanity/home
 python=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 cd "$copy"
-HOME=$home ansible-test sanity --local --color no --python "$python" --exclude tests/demo/ --exclude molecule/
+HOME=$home ansible-test sanity --local --color no --python "$python"
