@@ -43,7 +43,11 @@ def command_runner(module: AnsibleModule) -> Callable[..., tuple[int, str, str]]
     ) -> tuple[int, str, str]:
         limit = [] if timeout is None else ["timeout", "--kill-after=5", str(timeout)]
         outcome: tuple[int, str, str] = module.run_command(
-            limit + argv, cwd=cwd, environ_update=environment or {}, errors="surrogateescape"
+            limit + argv,
+            cwd=cwd,
+            environ_update=environment or {},
+            errors="surrogateescape",
+            expand_user_and_vars=False,  # else a '$' or '~' in an argument would mean something
         )
         return outcome
 

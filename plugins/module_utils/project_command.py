@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The project's own scripts: run without a shell, within a time limit, their failure a warning or a stop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .errors import RollbackError
+from .waiter import checked_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Run = Callable[..., tuple[int, str, str]]
+
+OUTPUT_LIMIT = 4000
+# timeout(1) returns 124 when the limit ended the command, 137 when only SIGKILL did.
+_LIMIT_CODES = frozenset({124, 137, -9})
+# Where a name without a slash is looked for, when the environment does not say.
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Command(NamedTuple):
+    """A command of the project, as it is run."""
+
+    name: str
+    argv: list[str]
+    directory: str | None
+    timeout: float
+    environment: dict[str, str]
+
+
+def plan(options: dict[str, Any]) -> Command:
+    """Return the command that the options ask for; refuse wrong options."""
+    argv = [str(word) for word in options["argv"]]
+    if not argv or not argv[0].strip():
+        raise _refused("argv", argv, "the command and its arguments as a list")
+    if any("\0" in word for word in argv):
+        raise _refused("argv", argv, "words without NUL characters")
+    environment = {str(key): str(value) for key, value in (options.get("environment") or {}).items()}
+    for key in environment:
+        if not key or "=" in key or "\0" in key + environment[key]:
+            raise _refused("environment", key, "names without '=' and values without NUL characters")
+    timeout = checked_seconds(options.get("timeout", 60), "timeout", 0.1)
+    return Command(options["name"], argv, options.get("chdir"), timeout, environment)
+
+
+def located(command: Command) -> tuple[str, str]:
+    """Return the file that a command runs, and why it cannot be run, or an empty reason."""
+    if command.directory is not None and not os.path.isdir(command.directory):  # noqa: PTH112 - of the managed host
+        return "", f"the directory {command.directory} does not exist"
+    first = command.argv[0]
+    if "/" not in first:
+        path = command.environment.get("PATH") or os.environ.get("PATH") or _DEFAULT_PATH
+        found = shutil.which(first, path=path)
+        return found or "", "" if found else f"{first} is not found in PATH"
+    file = os.path.abspath(os.path.join(command.directory or "", first))  # noqa: PTH100, PTH118
+    if not os.path.exists(file):  # noqa: PTH110
+        return file, f"{file} does not exist"
+    if not os.path.isfile(file):  # noqa: PTH113
+        return file, f"{file} is not a file"
+    return file, "" if os.access(file, os.X_OK) else f"{file} is not executable"
+
+
+def project_command(options: dict[str, Any], run: Run, *, check: bool = False) -> dict[str, Any]:
+    """Run a command of the project; with ``check`` only say whether it could be run."""
+    command = plan(options)
+    file, reason = located(command)
+    facts: dict[str, Any] = {
+        "changed": not reason, "name": command.name, "rc": None, "stdout": "", "stderr": "", "seconds": 0.0,
+        "timed_out": False, "verdict": "failed" if reason else "passed",
+    }  # fmt: skip
+    if not reason and not check:
+        facts.update(carried_out(command, file, run))
+        reason = why_failed(facts, command.timeout)
+    return judged(facts, reason, options.get("on_failure", "warn"))
+
+
+def carried_out(command: Command, file: str, run: Run) -> dict[str, Any]:
+    """Run the command and return what it did."""
+    started = time.monotonic()
+    code, out, err = run(
+        [file, *command.argv[1:]], cwd=command.directory, environment=command.environment, timeout=command.timeout
+    )
+    seconds = time.monotonic() - started
+    timed_out = code in _LIMIT_CODES and seconds >= command.timeout
+    return {
+        "rc": code, "stdout": tail(out), "stderr": tail(err), "seconds": round(seconds, 3), "timed_out": timed_out,
+        "verdict": "failed" if code else "passed",
+    }  # fmt: skip
+
+
+def tail(text: str) -> str:
+    """Return the last characters of an output, as text that can be written as JSON."""
+    return text[-OUTPUT_LIMIT:].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def why_failed(facts: dict[str, Any], timeout: float) -> str:
+    """Return in words why a command that ran has failed, or an empty text."""
+    if facts["timed_out"]:
+        return f"it was ended after its limit of {timeout:g} seconds"
+    if facts["rc"] in {126, 127} and facts["stderr"].startswith("timeout: "):
+        return facts["stderr"].strip()
+    if facts["rc"]:
+        said = facts["stderr"].strip() or facts["stdout"].strip()
+        return f"it returned {facts['rc']}" + (f" and said: {said.splitlines()[-1][:200]}" if said else "")
+    return ""
+
+
+def judged(facts: dict[str, Any], reason: str, on_failure: str) -> dict[str, Any]:
+    """Return the facts, with a warning when the command failed; or stop, when that is asked for."""
+    if not reason:
+        return facts
+    message = f"The project's command {facts['name']} failed: {reason}."
+    if on_failure == "stop":
+        raise RollbackError(
+            f"{message} Nothing after it was done.",
+            "Repair it or run it by hand, then start again. If the run may go on without it, set on_failure to warn.",
+            **facts,
+        )
+    return {**facts, "warnings": [f"{message} The run goes on, because on_failure is warn. Run it by hand if need be."]}
+
+
+def _refused(option: str, value: object, accepted: str) -> RollbackError:
+    return RollbackError(f"{option}={value!r} is not accepted. Nothing was run.", f"Give {accepted}.")

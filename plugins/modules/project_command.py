@@ -1,0 +1,138 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The project's own scripts."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: project_command
+short_description: Run one of the project's own scripts
+version_added: 0.1.0
+author: usdx.rollback contributors (@usdx)
+description:
+  - Runs a script of the project, such as C(scripts/notify_rollback.sh), without a shell and within a time limit.
+  - A script that is missing or not executable, returns another code than 0 or does not end in time has failed. By
+    default that is a warning, so that a notification that cannot be sent does not hold up a rollback.
+attributes:
+  check_mode:
+    support: full
+    description: Does not run the command, and says whether it could be run.
+  diff_mode:
+    support: none
+    description: What a script of the project changes is not known.
+  idempotent:
+    support: none
+    description: Every call runs the command.
+  platform:
+    support: full
+    platforms: posix
+    description: Needs Python 3.9 or later and timeout of GNU coreutils.
+options:
+  name:
+    description: What the command is for, in messages.
+    type: str
+    required: true
+  argv:
+    description:
+      - The command and its arguments. Nothing in them is expanded.
+      - A relative command with a slash is below O(chdir); one without a slash is looked for in C(PATH).
+    type: list
+    elements: str
+    required: true
+  chdir:
+    description: The directory in which it runs.
+    type: path
+  timeout:
+    description: Limit in seconds. At its end the command and all processes of its group are ended.
+    type: float
+    default: 60
+  on_failure:
+    description: Whether a failure is a warning (V(warn)) or a failure of the module (V(stop)).
+    type: str
+    choices: [warn, stop]
+    default: warn
+  environment:
+    description: Variables that are added to its environment. A secret belongs here, and not in O(argv).
+    type: dict
+    default: {}
+seealso:
+  - module: ansible.builtin.command
+"""
+
+EXAMPLES = r"""
+- name: Tell the team
+  usdx.rollback.project_command:
+    name: notify the team
+    argv: [./scripts/notify_rollback.sh, "Rolling back to v1.0.2"]
+    chdir: /opt/usdx-wexel
+    timeout: 30
+
+- name: Run the smoke tests
+  usdx.rollback.project_command:
+    name: smoke tests
+    argv: [./scripts/test_deployment.sh, production]
+    chdir: /opt/usdx-wexel
+    timeout: 300
+    on_failure: stop
+"""
+
+RETURN = r"""
+name:
+  description: What the command is for.
+  type: str
+  returned: when options were accepted
+rc:
+  description: What it returned; null when it did not run.
+  type: int
+  returned: when options were accepted
+stdout:
+  description: The last 4000 characters that it wrote to standard output.
+  type: str
+  returned: when options were accepted
+stderr:
+  description: The last 4000 characters that it wrote to standard error.
+  type: str
+  returned: when options were accepted
+seconds:
+  description: How long it ran, in seconds.
+  type: float
+  returned: when options were accepted
+timed_out:
+  description: Whether it was ended because of its limit.
+  type: bool
+  returned: when options were accepted
+verdict:
+  description: C(passed) or C(failed). In check mode, whether it could be run.
+  type: str
+  returned: when options were accepted
+next_step:
+  description: What to do next.
+  type: str
+  returned: on failure
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out, command_runner
+from ansible_collections.usdx.rollback.plugins.module_utils.project_command import project_command
+
+ARGUMENTS = {
+    "name": {"type": "str", "required": True},
+    "argv": {"type": "list", "elements": "str", "required": True},
+    "chdir": {"type": "path"},
+    "timeout": {"type": "float", "default": 60},
+    "on_failure": {"type": "str", "choices": ["warn", "stop"], "default": "warn"},
+    "environment": {"type": "dict", "default": {}},
+}
+
+
+def main() -> None:
+    """Run the command and exit."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run = command_runner(module)
+    carry_out(module, lambda: project_command(module.params, run, check=module.check_mode))
+
+
+if __name__ == "__main__":
+    main()
