@@ -49,3 +49,22 @@ def tag_names(name: str) -> list[str]:
     if not number[:1].isdigit():
         return [name]
     return list(dict.fromkeys([name, f"v{number}", number]))
+
+
+def is_release(name: str) -> bool:
+    """Tell whether ``parse_release`` would take this name as it is."""
+    try:
+        return parse_release(name) == name
+    except RollbackError:
+        return False
+
+
+def version_order(name: str) -> tuple[list[tuple[int, int, str]], bool, list[tuple[int, int, str]]]:
+    """Return a key that sorts releases: ``1.0.9`` before ``1.0.10``, ``1.0.2-rc1`` before ``1.0.2``."""
+    main, _dash, early = release_number(name).partition("+")[0].partition("-")
+    return _parts(main), not early, _parts(early)
+
+
+def _parts(text: str) -> list[tuple[int, int, str]]:
+    """Split into numbers and words; a number counts more than a word in the same place."""
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.findall(r"[0-9]+|[^0-9.]+", text)]

@@ -1,0 +1,305 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A tree of a release beside the project: its own repository that borrows the project's objects.
+
+Nothing is written to the project's repository: no worktree entry, no tag, no lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import RollbackError
+from .git import Git
+
+if TYPE_CHECKING:
+    from .release_choice import Choice
+
+_MARKER = "usdx-rollback.json"
+_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/]+:")  # a URL, or host:path as ssh takes it
+
+
+@dataclass(frozen=True)
+class Source:
+    """From where a tree is made: the project, the chosen commit, the remote, and the files that are not in Git."""
+
+    project: Git
+    choice: Choice
+    remote: str
+    timeout: float
+    copy_untracked: tuple[str, ...] = ()
+
+
+def untracked_files(git: Git, patterns: tuple[str, ...]) -> list[str]:
+    """Return untracked or ignored files that match. A pattern without a slash matches at any depth."""
+    if not patterns:
+        return []
+    magic = [f":(top,glob){pattern if '/' in pattern else f'**/{pattern}'}" for pattern in patterns]
+    names = git.names("ls-files", "--others", "-z", "--", *magic)
+    return sorted(name for name in names if not name.endswith("/"))
+
+
+def borrow(source: Source, path: str) -> Git:
+    """Make a repository in an existing folder that borrows the objects of the project."""
+    project = source.project
+    tree = Git(path, project.run, project.identity)
+    tree.call("init", "--quiet", "--template=", f"--object-format={_object_format(project)}")
+    folder = Path(path) / ".git"
+    _write(tree, folder / "objects/info/alternates", "".join(f"{objects}\n" for objects in _object_folders(project)))
+    shallow = Path(project.git_path("shallow"))
+    if shallow.exists():
+        _write(tree, folder / "shallow", shallow.read_text(encoding="ascii"))
+    _configure(source, tree)
+    return tree
+
+
+def _object_format(git: Git) -> str:
+    """Return sha1 or sha256."""
+    return git.line("rev-parse", "--show-object-format") or "sha1"
+
+
+def _object_folders(git: Git) -> list[str]:
+    """Return where a repository's objects are: its own, and those that it borrows itself."""
+    counted = git.call("count-objects", "--verbose").splitlines()
+    borrowed = [line.partition(": ")[2] for line in counted if line.startswith("alternate: ")]
+    own = os.path.realpath(git.git_path("objects"))
+    return list(dict.fromkeys([own, *(os.path.realpath(os.path.join(git.path, name)) for name in borrowed)]))
+
+
+def _configure(source: Source, tree: Git) -> None:
+    """Give the new repository the project's remote, with its credentials by reference, not by copy."""
+    url = source.project.line("config", "--get", f"remote.{source.remote}.url")
+    relative = url is not None and not os.path.isabs(url) and not _HAS_SCHEME.match(url)
+    if url is not None and relative:
+        tree.call("config", f"remote.{source.remote}.url", os.path.join(source.project.path, url))
+    else:
+        _include(tree, os.path.realpath(source.project.git_path("config")))
+    tree.call("config", "core.bare", "false")
+    tree.call("config", "core.sparseCheckout", "false")
+    tree.call("config", "submodule.alternateLocation", "superproject")
+    tree.call("config", "submodule.alternateErrorStrategy", "info")
+
+
+def _include(tree: Git, path: str) -> None:
+    """Include another configuration file at the top, so that this tree's own settings win."""
+    own = Path(tree.path) / ".git/config"
+    quoted = path.replace("\\", "\\\\").replace('"', '\\"')
+    _write(tree, own, f'[include]\n\tpath = "{quoted}"\n{own.read_text(encoding="utf-8")}')
+
+
+def fetch_tag(git: Git, source: Source, target: str) -> None:
+    """Fetch the chosen tag to the reference ``target``, without force, and check that it is what was chosen."""
+    depth = ["--depth=1"] if git.is_shallow() else []
+    asking = git.with_environment(**git.network_environment())
+    asking.call(
+        "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", *depth, "--",
+        source.remote, f"refs/tags/{source.choice.tag}:{target}", timeout=source.timeout,
+    )  # fmt: skip
+    commit = git.commit_of(target)
+    if commit != source.choice.commit:
+        raise RollbackError(
+            f"The tag {source.choice.tag} changed at {source.remote} while it was fetched: it was "
+            f"{source.choice.commit}, now it is {commit}. The tree was not moved.",
+            "Find out who moves tags, then try again with the option commit.",
+        )
+
+
+def prepare(source: Source, destination: str) -> dict[str, Any]:
+    """Put the release's tree into the destination and return what changed: made, copied, removed."""
+    copied = untracked_files(source.project, source.copy_untracked)
+    known = _marker(destination)
+    if _is_whole(source, destination, known):
+        tree = Git(destination, source.project.run, source.project.identity)
+        made = False
+    else:
+        tree = _make(source, destination, known)
+        made = True
+    stale = [name for name in known.get("copied", []) if name not in copied and not made]
+    changed = [name for name in copied if _copy(source.project.path, tree, name)]
+    removed = [name for name in stale if _remove(tree, name)]
+    if made or changed or removed:
+        _mark(tree, {"commit": source.choice.commit, "complete": True, "copied": copied})
+    return {"made": made, "copied": changed, "removed": removed}
+
+
+def check_destination(project: str, destination: str | None) -> str:
+    """Return the destination; refuse one that is not ours to fill, before anything is written."""
+    if not destination:
+        raise RollbackError(
+            "The option destination is missing. Nothing was changed.",
+            "With state=prepared, name a folder of its own for the release's tree, outside of the project directory.",
+        )
+    inner, outer = os.path.realpath(destination), os.path.realpath(project)
+    if inner == outer or inner.startswith(f"{outer}/") or outer.startswith(f"{inner.rstrip('/')}/"):
+        raise RollbackError(
+            f"destination={destination} and the project directory {project} lie in one another. Nothing was changed.",
+            "Name a folder outside of the project directory.",
+        )
+    _refuse_foreign(destination)
+    return destination
+
+
+def _refuse_foreign(destination: str) -> None:
+    """Refuse a destination that holds what we did not make, or that cannot be made."""
+    if not os.path.isdir(os.path.dirname(os.path.abspath(destination))):
+        raise RollbackError(
+            f"The folder in which destination={destination} shall be made does not exist. Nothing was changed.",
+            f"Make it first: mkdir -p {os.path.dirname(os.path.abspath(destination))}",
+        )
+    if not os.path.lexists(destination):
+        return
+    plain = os.path.isdir(destination) and not os.path.islink(destination)
+    if not plain or not (_marker(destination) or _is_empty(destination)):
+        raise RollbackError(
+            f"destination={destination} exists and was not made by this module. Nothing was changed.",
+            "Name a folder that does not exist yet, or remove this one after a look at it.",
+        )
+
+
+def _is_empty(destination: str) -> bool:
+    """Tell whether a folder holds nothing, or only the empty .git of a call that was cut off."""
+    names = os.listdir(destination)
+    return not names or (names == [".git"] and not os.listdir(os.path.join(destination, ".git")))
+
+
+def _marker(destination: str) -> dict[str, Any]:
+    """Return what the marker file says; empty when there is none."""
+    try:
+        value = json.loads((Path(destination) / ".git" / _MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _mark(tree: Git, content: dict[str, Any]) -> None:
+    """Write the marker file. It says that the folder is ours, and whether it is complete."""
+    _write(tree, Path(tree.path) / ".git" / _MARKER, json.dumps(content))
+
+
+def _write(tree: Git, path: Path, text: str) -> None:
+    """Write a file at once, owned by the tree's owner; a link in its place is replaced, not followed."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".usdx-")
+    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(text)
+    tree.identity.hand_over(name)
+    Path(name).replace(path)
+
+
+def _is_whole(source: Source, destination: str, known: dict[str, Any]) -> bool:
+    """Tell whether the destination already is the release's tree, by looking at every tracked file."""
+    if not known.get("complete") or known.get("commit") != source.choice.commit:
+        return False
+    try:
+        tree = Git(destination, source.project.run, source.project.identity)
+        if tree.head() != source.choice.commit:
+            return False
+        status = tree.status()
+    except RollbackError:
+        return False
+    return not (status.edited or status.unmerged or status.submodules_edited or status.submodules_moved)
+
+
+def _make(source: Source, destination: str, known: dict[str, Any]) -> Git:
+    """Make the tree anew. Its marker stays "incomplete" until the last file is in place."""
+    identity = source.project.identity
+    folder = os.path.join(destination, ".git")
+    for path in (destination, folder):
+        if not os.path.lexists(path):
+            os.mkdir(path, 0o700)
+            identity.hand_over(path)
+    Path(destination).chmod(0o700)
+    tree = Git(destination, source.project.run, identity)
+    _mark(tree, {**known, "complete": False})
+    _clear(destination)
+    borrow(source, destination)
+    tag = f"refs/tags/{source.choice.tag}"
+    if source.project.has(source.choice.commit) and source.choice.here:
+        tree.call("update-ref", tag, source.choice.named.tag_object)
+    else:
+        fetch_tag(tree, source, tag)
+    tree.call("checkout", "--quiet", "--force", "--detach", source.choice.commit)
+    update_submodules(tree, source.timeout)
+    return tree
+
+
+def _clear(destination: str) -> None:
+    """Remove everything but the marker file."""
+    for folder, kept in ((destination, ".git"), (os.path.join(destination, ".git"), _MARKER)):
+        for entry in list(os.scandir(folder)):
+            if entry.name == kept:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+
+
+def update_submodules(tree: Git, timeout: float) -> None:
+    """Put the submodules where the checked out release wants them."""
+    if not os.path.lexists(os.path.join(tree.path, ".gitmodules")):
+        return
+    asking = tree.with_environment(**tree.network_environment())
+    asking.call("submodule", "--quiet", "update", "--init", "--recursive", "--force", "--checkout", timeout=timeout)
+
+
+def _copy(project: str, tree: Git, name: str) -> bool:
+    """Copy one file that Git does not track, with its mode and owner; tell whether that changed anything."""
+    origin, target = os.path.join(project, name), os.path.join(tree.path, name)
+    if tree.line("ls-files", "--error-unmatch", "--", f":(top,literal){name}") is not None:
+        return False  # the release has a file of that name
+    if _same_file(origin, target):
+        return False
+    _make_parents(tree, name)
+    temporary = os.path.join(os.path.dirname(target), f".usdx-{os.getpid()}.tmp")
+    shutil.copy2(origin, temporary, follow_symlinks=False)
+    status = os.lstat(origin)
+    if os.geteuid() == 0:
+        os.lchown(temporary, status.st_uid, status.st_gid)
+    os.replace(temporary, target)
+    return True
+
+
+def _make_parents(tree: Git, name: str) -> None:
+    """Make the folders of a file in the tree; refuse to write through a link that leads out of it."""
+    path = tree.path
+    for part in name.split("/")[:-1]:
+        path = os.path.join(path, part)
+        if os.path.islink(path):
+            raise RollbackError(
+                f"{name} cannot be copied into {tree.path}: in the release {path} is a symbolic link.",
+                "Take the file out of copy_untracked, or put it where the release expects it.",
+            )
+        if not os.path.isdir(path):
+            os.mkdir(path)
+            tree.identity.hand_over(path)
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Tell whether two files have the same kind, mode, owner and content. Links count by their target."""
+    if not os.path.lexists(other):
+        return False
+    first, second = os.lstat(one), os.lstat(other)
+    if (first.st_mode, first.st_uid, first.st_gid) != (second.st_mode, second.st_uid, second.st_gid):
+        return False
+    if stat.S_ISLNK(first.st_mode):
+        return os.readlink(one) == os.readlink(other)
+    return Path(one).read_bytes() == Path(other).read_bytes()
+
+
+def _remove(tree: Git, name: str) -> bool:
+    """Remove a copied file that the project no longer has; tell whether it was there."""
+    path = os.path.join(tree.path, name)
+    if not os.path.lexists(path) or os.path.realpath(os.path.dirname(path)) != os.path.normpath(
+        os.path.join(os.path.realpath(tree.path), os.path.dirname(name))
+    ):
+        return False
+    os.unlink(path)
+    return True
