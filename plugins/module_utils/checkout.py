@@ -10,6 +10,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import release_tree, saved_work
@@ -148,12 +149,12 @@ def check_options(options: Options) -> Options:
 
 def open_project(path: str, run: Run) -> Git:
     """Return the project's tree; refuse a path that is no git checkout, or not the top of one."""
-    if not os.path.isdir(path):
+    if not Path(path).is_dir():
         raise RollbackError(
             f"path={path} is not a folder. Nothing was changed.",
             "Name the project directory, the folder of the git checkout on the managed host.",
         )
-    git = Git(os.path.abspath(path), run)
+    git = Git(str(Path(path).absolute()), run)
     code, out, err = git.ask("rev-parse", "--show-toplevel")
     if code != 0:
         raise RollbackError(
@@ -221,7 +222,7 @@ def _refuse_edits(git: Git, what: str, names: list[str], way_out: str) -> Rollba
 def hidden_edits(git: Git) -> list[str]:
     """Return edited files that are marked skip-worktree or assume-unchanged: git status does not show them."""
     marked = [entry[2:] for entry in git.names("ls-files", "-v", "-z") if entry[0] == "S" or entry[0].islower()]
-    present = [name for name in marked if os.path.isfile(os.path.join(git.path, name))]
+    present = [name for name in marked if Path(git.path, name).is_file()]
     return [name for name in present if git.line("hash-object", "--", name) != git.object_of(f":0:{name}")]
 
 
@@ -232,14 +233,17 @@ def reader(source: release_tree.Source) -> Iterator[Git]:
     What is missing is fetched into a private repository, so that everything can be checked before anything changes.
     """
     git, choice = source.project, source.choice
-    if git.has(choice.commit) and git.object_of(choice.named.tag_object):
+    if git.has(choice.commit) and git.has(choice.named.tag_object):
         yield git
         return
     with private_directory(git.identity) as folder:
         borrowed = release_tree.borrow(source, folder)
         release_tree.fetch_tag(borrowed, source, f"refs/tags/{choice.tag}")
-        objects = os.path.join(folder, ".git/objects")
-        yield git.with_environment(GIT_ALTERNATE_OBJECT_DIRECTORIES=objects)
+        more = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(Path(folder, ".git/objects"))}
+        shallow = Path(folder, ".git/shallow")
+        if shallow.exists():
+            more["GIT_SHALLOW_FILE"] = str(shallow)
+        yield git.with_environment(**more)
 
 
 def check_signature(git: Git, choice: Choice) -> dict[str, Any]:
@@ -337,25 +341,25 @@ def _in_the_way(top: str, name: str, tracked: set[str]) -> list[str]:
     parts = name.split("/")
     for count in range(1, len(parts)):
         folder = "/".join(parts[:count])
-        path = os.path.join(top, folder)
+        path = Path(top, folder)
         if not os.path.lexists(path):
             return []
-        if os.path.islink(path) or not os.path.isdir(path):
+        if path.is_symlink() or not path.is_dir():
             return [] if folder in tracked else [folder]
-    path = os.path.join(top, name)
+    path = Path(top, name)
     if not os.path.lexists(path):
         return []
-    if os.path.islink(path) or not os.path.isdir(path):
+    if path.is_symlink() or not path.is_dir():
         return [name]
     return [found for found in _files_below(top, name) if found not in tracked]
 
 
 def _files_below(top: str, name: str) -> Iterator[str]:
     """Yield every file and link below a folder, as a path from the top."""
-    for folder, folders, files in os.walk(os.path.join(top, name)):
-        links = [entry for entry in folders if os.path.islink(os.path.join(folder, entry))]
+    for folder, folders, files in os.walk(Path(top, name)):
+        links = [entry for entry in folders if Path(folder, entry).is_symlink()]
         for entry in files + links:
-            yield os.path.relpath(os.path.join(folder, entry), top)
+            yield os.path.relpath(Path(folder, entry), top)
 
 
 def prepared(options: Options, source: release_tree.Source) -> dict[str, Any]:
@@ -438,7 +442,7 @@ def apply(options: Options, source: release_tree.Source, snapshot: Snapshot, pla
     if plan.edits:
         saved.edits = saved_work.save_edits(git, run_id)
     for name in plan.submodules:
-        inner = Git(os.path.join(git.path, name), git.run, git.identity)
+        inner = Git(str(Path(git.path, name)), git.run, git.identity)
         inner.call("update-ref", saved_work.reference(run_id, saved_work.BEFORE), "HEAD")
     going = sorted({*plan.in_the_way, *plan.removed})
     if going:
@@ -497,7 +501,7 @@ def _undo_submodules(git: Git, run_id: str, plan: Plan, commit: str) -> list[str
     if git.object_of(f"{commit}:.gitmodules") is not None:
         commands.append(git.shown("submodule", "update", "--init", "--recursive"))
     for name in plan.submodules:
-        inner = Git(os.path.join(git.path, name), git.run, git.identity)
+        inner = Git(str(Path(git.path, name)), git.run, git.identity)
         commands.append(inner.shown("checkout", "--detach", saved_work.reference(run_id, saved_work.BEFORE)))
     return commands
 

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import RollbackError
@@ -86,7 +87,7 @@ def identity_of_owner(path: str) -> Identity:
     Root becomes the owner, so that nothing of the tree runs as root and no file changes hands. Anybody else stays
     what he is, and the tree is declared safe for the one call, never in a configuration file.
     """
-    status = os.stat(path)
+    status = Path(path).stat()
     us = os.geteuid()
     if us == status.st_uid:
         return Identity(us, os.getegid())
@@ -111,7 +112,7 @@ def _identity_of_user(uid: int, gid: int) -> Identity:
         gid,
         ("setpriv", f"--reuid={uid}", f"--regid={gid}", groups, "--"),
         (),
-        {"HOME": home, "XDG_CONFIG_HOME": os.path.join(home, ".config"), "USER": name, "LOGNAME": name},
+        {"HOME": home, "XDG_CONFIG_HOME": str(Path(home, ".config")), "USER": name, "LOGNAME": name},
     )
 
 
@@ -208,7 +209,7 @@ class Git:
 
     def git_path(self, name: str) -> str:
         """Return the absolute path of something inside the repository, such as ``objects`` or ``index.lock``."""
-        return os.path.join(self.path, self.call("rev-parse", "--git-path", name).rstrip("\n"))
+        return str(Path(self.path, self.call("rev-parse", "--git-path", name).rstrip("\n")))
 
     def object_of(self, expression: str) -> str | None:
         """Return the id that an expression names, or None."""

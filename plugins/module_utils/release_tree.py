@@ -71,15 +71,15 @@ def _object_folders(git: Git) -> list[str]:
     counted = git.call("count-objects", "--verbose").splitlines()
     borrowed = [line.partition(": ")[2] for line in counted if line.startswith("alternate: ")]
     own = os.path.realpath(git.git_path("objects"))
-    return list(dict.fromkeys([own, *(os.path.realpath(os.path.join(git.path, name)) for name in borrowed)]))
+    return list(dict.fromkeys([own, *(os.path.realpath(Path(git.path, name)) for name in borrowed)]))
 
 
 def _configure(source: Source, tree: Git) -> None:
     """Give the new repository the project's remote, with its credentials by reference, not by copy."""
     url = source.project.line("config", "--get", f"remote.{source.remote}.url")
-    relative = url is not None and not os.path.isabs(url) and not _HAS_SCHEME.match(url)
+    relative = url is not None and not Path(url).is_absolute() and not _HAS_SCHEME.match(url)
     if url is not None and relative:
-        tree.call("config", f"remote.{source.remote}.url", os.path.join(source.project.path, url))
+        tree.call("config", f"remote.{source.remote}.url", str(Path(source.project.path, url)))
     else:
         _include(tree, os.path.realpath(source.project.git_path("config")))
     tree.call("config", "core.bare", "false")
@@ -149,14 +149,15 @@ def check_destination(project: str, destination: str | None) -> str:
 
 def _refuse_foreign(destination: str) -> None:
     """Refuse a destination that holds what we did not make, or that cannot be made."""
-    if not os.path.isdir(os.path.dirname(os.path.abspath(destination))):
+    place = Path(destination).absolute()
+    if not place.parent.is_dir():
         raise RollbackError(
             f"The folder in which destination={destination} shall be made does not exist. Nothing was changed.",
-            f"Make it first: mkdir -p {os.path.dirname(os.path.abspath(destination))}",
+            f"Make it first: mkdir -p {place.parent}",
         )
     if not os.path.lexists(destination):
         return
-    plain = os.path.isdir(destination) and not os.path.islink(destination)
+    plain = place.is_dir() and not place.is_symlink()
     if not plain or not (_marker(destination) or _is_empty(destination)):
         raise RollbackError(
             f"destination={destination} exists and was not made by this module. Nothing was changed.",
@@ -166,8 +167,8 @@ def _refuse_foreign(destination: str) -> None:
 
 def _is_empty(destination: str) -> bool:
     """Tell whether a folder holds nothing, or only the empty .git of a call that was cut off."""
-    names = os.listdir(destination)
-    return not names or (names == [".git"] and not os.listdir(os.path.join(destination, ".git")))
+    names = [entry.name for entry in Path(destination).iterdir()]
+    return not names or (names == [".git"] and not any(Path(destination, ".git").iterdir()))
 
 
 def _marker(destination: str) -> dict[str, Any]:
@@ -210,11 +211,10 @@ def _is_whole(source: Source, destination: str, known: dict[str, Any]) -> bool:
 def _make(source: Source, destination: str, known: dict[str, Any]) -> Git:
     """Make the tree anew. Its marker stays "incomplete" until the last file is in place."""
     identity = source.project.identity
-    folder = os.path.join(destination, ".git")
-    for path in (destination, folder):
-        if not os.path.lexists(path):
-            os.mkdir(path, 0o700)
-            identity.hand_over(path)
+    for path in (Path(destination), Path(destination, ".git")):
+        if not path.exists():
+            path.mkdir(0o700)
+            identity.hand_over(str(path))
     Path(destination).chmod(0o700)
     tree = Git(destination, source.project.run, identity)
     _mark(tree, {**known, "complete": False})
@@ -232,19 +232,19 @@ def _make(source: Source, destination: str, known: dict[str, Any]) -> Git:
 
 def _clear(destination: str) -> None:
     """Remove everything but the marker file."""
-    for folder, kept in ((destination, ".git"), (os.path.join(destination, ".git"), _MARKER)):
+    for folder, kept in ((destination, ".git"), (str(Path(destination, ".git")), _MARKER)):
         for entry in list(os.scandir(folder)):
             if entry.name == kept:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
             else:
-                os.unlink(entry.path)
+                Path(entry.path).unlink()
 
 
 def update_submodules(tree: Git, timeout: float) -> None:
     """Put the submodules where the checked out release wants them."""
-    if not os.path.lexists(os.path.join(tree.path, ".gitmodules")):
+    if not os.path.lexists(Path(tree.path, ".gitmodules")):
         return
     asking = tree.with_environment(**tree.network_environment())
     asking.call("submodule", "--quiet", "update", "--init", "--recursive", "--force", "--checkout", timeout=timeout)
@@ -252,54 +252,53 @@ def update_submodules(tree: Git, timeout: float) -> None:
 
 def _copy(project: str, tree: Git, name: str) -> bool:
     """Copy one file that Git does not track, with its mode and owner; tell whether that changed anything."""
-    origin, target = os.path.join(project, name), os.path.join(tree.path, name)
+    origin, target = Path(project, name), Path(tree.path, name)
     if tree.line("ls-files", "--error-unmatch", "--", f":(top,literal){name}") is not None:
         return False  # the release has a file of that name
+    _make_parents(tree, name)
     if _same_file(origin, target):
         return False
-    _make_parents(tree, name)
-    temporary = os.path.join(os.path.dirname(target), f".usdx-{os.getpid()}.tmp")
+    temporary = target.with_name(f".usdx-{os.getpid()}.tmp")
     shutil.copy2(origin, temporary, follow_symlinks=False)
-    status = os.lstat(origin)
+    status = origin.lstat()
     if os.geteuid() == 0:
         os.lchown(temporary, status.st_uid, status.st_gid)
-    os.replace(temporary, target)
+    temporary.replace(target)
     return True
 
 
 def _make_parents(tree: Git, name: str) -> None:
     """Make the folders of a file in the tree; refuse to write through a link that leads out of it."""
-    path = tree.path
+    path = Path(tree.path)
     for part in name.split("/")[:-1]:
-        path = os.path.join(path, part)
-        if os.path.islink(path):
+        path = path / part
+        if path.is_symlink():
             raise RollbackError(
                 f"{name} cannot be copied into {tree.path}: in the release {path} is a symbolic link.",
                 "Take the file out of copy_untracked, or put it where the release expects it.",
             )
-        if not os.path.isdir(path):
-            os.mkdir(path)
-            tree.identity.hand_over(path)
+        if not path.is_dir():
+            path.mkdir()
+            tree.identity.hand_over(str(path))
 
 
-def _same_file(one: str, other: str) -> bool:
+def _same_file(one: Path, other: Path) -> bool:
     """Tell whether two files have the same kind, mode, owner and content. Links count by their target."""
     if not os.path.lexists(other):
         return False
-    first, second = os.lstat(one), os.lstat(other)
+    first, second = one.lstat(), other.lstat()
     if (first.st_mode, first.st_uid, first.st_gid) != (second.st_mode, second.st_uid, second.st_gid):
         return False
     if stat.S_ISLNK(first.st_mode):
-        return os.readlink(one) == os.readlink(other)
-    return Path(one).read_bytes() == Path(other).read_bytes()
+        return one.readlink() == other.readlink()
+    return one.read_bytes() == other.read_bytes()
 
 
 def _remove(tree: Git, name: str) -> bool:
     """Remove a copied file that the project no longer has; tell whether it was there."""
-    path = os.path.join(tree.path, name)
-    if not os.path.lexists(path) or os.path.realpath(os.path.dirname(path)) != os.path.normpath(
-        os.path.join(os.path.realpath(tree.path), os.path.dirname(name))
-    ):
+    path = Path(tree.path, name)
+    inside = Path(os.path.realpath(tree.path), name).parent
+    if not os.path.lexists(path) or Path(os.path.realpath(path.parent)) != inside:
         return False
-    os.unlink(path)
+    path.unlink()
     return True

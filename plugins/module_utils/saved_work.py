@@ -87,7 +87,7 @@ def save_files(git: Git, run_id: str, names: list[str]) -> str:
     """Save files that Git does not track, byte for byte, as a commit, and return its reference."""
     with private_directory(git.identity) as folder:
         entries = list(_entries(git, names, folder))
-        indexed = git.with_environment(GIT_INDEX_FILE=os.path.join(folder, "index"), **_IDENTITY)
+        indexed = git.with_environment(GIT_INDEX_FILE=str(Path(folder, "index")), **_IDENTITY)
         for batch in _batches(entries):
             options = [word for entry in batch for word in ("--cacheinfo", entry)]
             indexed.call("update-index", "--add", *options)
@@ -118,7 +118,7 @@ def _private(git: Git, names: list[str]) -> list[str]:
 
 def _mode(git: Git, name: str) -> int:
     """Return the mode of a file; refuse what Git cannot store."""
-    mode = os.lstat(os.path.join(git.path, name)).st_mode
+    mode = Path(git.path, name).lstat().st_mode
     if ".git" in name.lower().split("/") or not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
         raise RollbackError(
             f"{name} in {git.path} is in the way and cannot be saved: it is neither a file nor a link, or it lies in "
@@ -131,7 +131,7 @@ def _mode(git: Git, name: str) -> int:
 def _store_link(git: Git, name: str, folder: str) -> str:
     """Store a symbolic link as Git does: its target is the content."""
     path = Path(folder) / "link"
-    path.write_bytes(os.fsencode(os.readlink(os.path.join(git.path, name))))
+    path.write_bytes(os.fsencode(Path(git.path, name).readlink()))
     git.identity.hand_over(str(path))
     return git.call("hash-object", "-w", "--no-filters", "--", str(path)).strip()
 
@@ -151,7 +151,7 @@ def remove_files(git: Git, names: list[str]) -> None:
                 f"Saved files could not be removed from {git.path}: {err.strip()}. The tree was not moved.",
                 "Give them to the tree's owner (chown) or remove them by hand, then try again.",
             )
-    folders = sorted({os.path.dirname(f"./{name}") for name in names} - {"."})
+    folders = sorted({str(Path(name).parent) for name in names} - {"."})
     for batch in _batches(folders):
         # It says no for a folder that holds more, which is right.
         git.run([*git.identity.prefix, "rmdir", "--parents", "--ignore-fail-on-non-empty", "--", *batch], cwd=git.path)

@@ -497,7 +497,7 @@ def test_release_whose_folder_is_a_link_gets_no_file_through_it(project: Project
 def foreign(project: Project) -> Project:
     """Give the project directory to nobody; this test needs root."""
     assert os.geteuid() == 0, "this test must run as root, because it gives a tree to another user"
-    command("chown", "-R", f"{NOBODY}:{NOBODY}", str(project.tree))
+    command("chown", "-R", f"{NOBODY}:{NOBODY}", str(project.tree), str(project.remote))
     return project
 
 
