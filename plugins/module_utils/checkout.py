@@ -141,7 +141,7 @@ def check_options(options: Options) -> Options:
             f"fetch_timeout={options.fetch_timeout:g} is no time. Nothing was changed.",
             "Give the seconds that the remote may take, for example 60.",
         )
-    if options.state == "prepared":
+    if options.state == "prepared" and options.destination:
         release_tree.check_destination(options.path, options.destination)
     pin, remote = check_pin(options.commit), check_remote(options.remote)
     return replace(options, version=version, run_id=run_id, commit=pin, remote=remote)
@@ -364,8 +364,7 @@ def _files_below(top: str, name: str) -> Iterator[str]:
 
 def prepared(options: Options, source: release_tree.Source) -> dict[str, Any]:
     """Make the tree beside the project and return its part of the result."""
-    destination = release_tree.check_destination(options.path, options.destination)
-    done = release_tree.prepare(source, destination)
+    destination, done = release_tree.prepare_at(source, options.path, options.destination)
     tree = Git(destination, source.project.run, source.project.identity)
     choice = source.choice
     now = f"tree: {destination}\ncommit: {choice.commit}\n"

@@ -112,6 +112,19 @@ def fetch_tag(git: Git, source: Source, target: str) -> None:
         )
 
 
+def prepare_at(source: Source, project: str, destination: str | None) -> tuple[str, dict[str, Any]]:
+    """Put the tree where it is wanted, else into a new private folder, which is removed again if that fails."""
+    if destination:
+        return destination, prepare(source, check_destination(project, destination))
+    own = tempfile.mkdtemp(prefix="usdx-rollback-")
+    try:
+        source.project.identity.hand_over(own)
+        return own, prepare(source, own)
+    except BaseException:
+        shutil.rmtree(own, ignore_errors=True)
+        raise
+
+
 def prepare(source: Source, destination: str) -> dict[str, Any]:
     """Put the release's tree into the destination and return what changed: made, copied, removed."""
     copied = untracked_files(source.project, source.copy_untracked)
@@ -130,13 +143,8 @@ def prepare(source: Source, destination: str) -> dict[str, Any]:
     return {"made": made, "copied": changed, "removed": removed}
 
 
-def check_destination(project: str, destination: str | None) -> str:
+def check_destination(project: str, destination: str) -> str:
     """Return the destination; refuse one that is not ours to fill, before anything is written."""
-    if not destination:
-        raise RollbackError(
-            "The option destination is missing. Nothing was changed.",
-            "With state=prepared, name a folder of its own for the release's tree, outside of the project directory.",
-        )
     inner, outer = os.path.realpath(destination), os.path.realpath(project)
     if inner == outer or inner.startswith(f"{outer}/") or outer.startswith(f"{inner.rstrip('/')}/"):
         raise RollbackError(

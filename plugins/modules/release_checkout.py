@@ -69,9 +69,10 @@ options:
     type: str
   destination:
     description:
-      - Required with O(state=prepared). The folder of the release's tree, outside of the project directory. It is made
-        with mode 0700, for the owner of the project directory, who must be able to reach it. The folder above it must
-        exist.
+      - With O(state=prepared), the folder of the release's tree, outside of the project directory. It is made with mode
+        0700, for the owner of the project directory, who must be able to reach it. The folder above it must exist.
+      - Without it a new private folder is made where the host keeps temporary files. Its name is returned as RV(tree),
+        and it is the caller's to remove.
       - An existing folder is accepted when it is empty or was made by this module. It is made anew when it is damaged
         or holds another release.
     type: path
@@ -266,7 +267,6 @@ def main() -> None:
             "run_id": {"type": "str"},
             "copy_untracked": {"type": "list", "elements": "str", "default": list(DEFAULT_UNTRACKED)},
         },
-        required_if=[("state", "prepared", ["destination"])],
         supports_check_mode=True,
     )
     values = {**module.params, "copy_untracked": tuple(module.params["copy_untracked"])}

@@ -288,7 +288,6 @@ def test_versions_that_are_no_names(project: Project, version: str, said: str) -
         ({"commit": "abc123"}, "not a commit id"),
         ({"run_id": "../x"}, "cannot name a run"),
         ({"fetch_timeout": 0}, "no time"),
-        ({"state": "prepared"}, "destination is missing"),
     ],
 )
 def test_other_bad_options(project: Project, options: dict[str, Any], said: str) -> None:
