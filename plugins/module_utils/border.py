@@ -48,6 +48,7 @@ def command_runner(module: AnsibleModule) -> Callable[..., tuple[int, str, str]]
             environ_update=environment or {},
             errors="surrogateescape",
             expand_user_and_vars=False,  # else a '$' or '~' in an argument would mean something
+            data="\n",  # a question gets its default answer; without it a command could wait for a terminal
         )
         return outcome
 

@@ -54,6 +54,8 @@ class Container:
     image: str
     image_id: str
     labels: Mapping[str, str]
+    created: str
+    networks: tuple[str, ...]
 
     @property
     def alive(self) -> bool:
@@ -87,6 +89,8 @@ def container_from(inspected: Mapping[str, Any]) -> Container:
         image=config.get("Image", ""),
         image_id=inspected.get("Image", ""),
         labels=labels,
+        created=inspected.get("Created", ""),
+        networks=tuple((inspected.get("NetworkSettings") or {}).get("Networks") or {}),
     )
 
 
@@ -233,4 +237,4 @@ def _name(name: object, option: str) -> str:
 
 
 def _refused(what: str, accepted: str) -> RollbackError:
-    return RollbackError(f"{what[0].upper()}{what[1:]}. Nothing was changed.", f"Accepted: {accepted}.")
+    return RollbackError(f"Refused: {what}. Nothing was changed.", f"Accepted: {accepted}.")
