@@ -127,7 +127,7 @@ def docker(*argv: str) -> list[str]:
 
 def compose(demo: Demo, *argv: str) -> str:
     """Run ``docker compose`` in the checkout, as an operator would; the project's name comes from ``.env``."""
-    return run("docker", "compose", "--progress", "quiet", *argv, cwd=demo.checkout)
+    return run("docker", "compose", *argv, cwd=demo.checkout)
 
 
 def say(text: str) -> None:
@@ -153,6 +153,15 @@ def digest_of(folder: Path) -> str:
     for path in sorted(folder.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def require_docker() -> None:
+    """Refuse to begin without a daemon and Compose."""
+    try:
+        docker("version", "--format", "{{.Server.Version}}")
+        docker("compose", "version")
+    except DemoError as error:
+        raise DemoError(f"{error}\nDocker with Compose v2 must answer first: {HERE / 'docker.sh'}") from error
 
 
 def build_bases() -> None:
@@ -283,6 +292,8 @@ def images_of(project: str) -> Iterator[str]:
     built = {f"{project}-{service}" for service in ("nginx", "webapp", "indexer")}
     for line in image_lines("dangling=false", "{{.Repository}} {{.Tag}}"):
         repository, tag = line.split(" ")
+        if tag == "<none>":
+            continue
         if repository in built or repository.startswith(f"usdx-rollback/{project}/"):
             yield f"{repository}:{tag}"
     nameless = ["--filter", "dangling=true", "--filter", f"label={LABEL}=true"]
@@ -390,6 +401,7 @@ def refuse_what_is_not_ours(project: str, directory: Path) -> None:
 def up(options: argparse.Namespace) -> None:
     """Bring the demo to its known state, whatever was there of it before."""
     began = time.monotonic()
+    require_docker()
     refuse_what_is_not_ours(options.project, options.directory)
     remembered = recall(options.directory)
     build_bases()

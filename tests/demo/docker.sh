@@ -39,7 +39,8 @@ install() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# The Debian mirror that this machine uses already, in whatever format its sources are written.
+# The Debian mirror that this machine uses already, in whatever format its sources are written. Apt tells only of
+# those whose lists it has fetched.
 mirror() {
   # shellcheck disable=SC2016 # apt's own placeholders
   apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m1 -E '/debian/?$' || true
@@ -74,8 +75,11 @@ packages() {
 install_docker() {
   may_install || refuse "Docker with Compose v2"
   say "Docker with Compose v2 is missing: it will be installed from this system's packages"
-  [[ ${VERSION_CODENAME:-} != bookworm ]] || offer_compose_of_trixie
   apt-get update -qq
+  if [[ ${VERSION_CODENAME:-} == bookworm ]]; then
+    offer_compose_of_trixie
+    apt-get update -qq
+  fi
   local wanted
   mapfile -t wanted < <(packages)
   install "${wanted[@]}"
@@ -86,6 +90,7 @@ install_docker() {
 start_daemon() {
   have dockerd || refuse "a Docker daemon"
   [[ $EUID -eq 0 ]] || give_up "no Docker daemon answers this user. Start it (sudo systemctl start docker), or join the group docker."
+  local attempt daemon=
   if daemon_runs; then
     say "a Docker daemon runs but does not answer yet: waiting"
   elif [[ -d /run/systemd/system ]]; then
@@ -96,11 +101,12 @@ start_daemon() {
     # A daemon that was killed leaves this file, and no other can start.
     rm -f /var/run/docker.pid
     setsid nohup dockerd >"$log" 2>&1 </dev/null &
-    echo $! >"$started_by_us"
+    daemon=$!
+    echo "$daemon" >"$started_by_us"
   fi
-  local attempt
   for attempt in {1..120}; do
-    answers && return
+    ! answers || return 0
+    [[ -z $daemon ]] || kill -0 "$daemon" 2>/dev/null || give_up "the Docker daemon ended at once. Its last words:" "$(tail -n 5 "$log")"
     sleep 0.5
   done
   give_up "no daemon answered after $((attempt / 2)) s. The reason is at the end of $log, or: journalctl -u docker"
@@ -112,9 +118,13 @@ make_base() {
   if ! have mmdebstrap; then
     may_install || refuse "the image $base cannot be pulled, and mmdebstrap, which makes it,"
     apt-get update -qq
-    install mmdebstrap
+    install mmdebstrap debian-archive-keyring
   fi
   from=$(mirror)
+  if [[ -z $from ]] && may_install; then
+    apt-get update -qq
+    from=$(mirror)
+  fi
   say "making $base with mmdebstrap from ${from:-the default mirror of mmdebstrap}"
   mmdebstrap --quiet --variant=minbase --include=ca-certificates "$suite" - ${from:+"$from"} | docker import - "$base" >/dev/null
 }
