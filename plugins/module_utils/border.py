@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import RollbackError
@@ -35,6 +37,9 @@ def command_runner(module: AnsibleModule) -> Callable[..., tuple[int, str, str]]
     ends the whole process group and returns 124; ``AnsibleModule.run_command`` has no limit of its own.
     """
 
+    with Path(os.devnull).open(encoding="ascii") as nothing:
+        os.dup2(nothing.fileno(), 0)  # else a command that asks would wait for a terminal
+
     def run(
         argv: list[str],
         cwd: str | None = None,
@@ -48,7 +53,6 @@ def command_runner(module: AnsibleModule) -> Callable[..., tuple[int, str, str]]
             environ_update=environment or {},
             errors="surrogateescape",
             expand_user_and_vars=False,  # else a '$' or '~' in an argument would mean something
-            data="\n",  # a question gets its default answer; without it a command could wait for a terminal
         )
         return outcome
 
