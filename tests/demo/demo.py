@@ -427,7 +427,7 @@ def fill(demo: Demo, release: str) -> None:
 
 
 def down(options: argparse.Namespace) -> None:
-    """Remove the demo; with ``--all`` also the base images that all demos share."""
+    """Remove the demo; with ``--all`` also the base images, if no other demo uses them."""
     demo = recall(options.directory)
     if demo:
         remove_project(demo.project)
@@ -436,10 +436,25 @@ def down(options: argparse.Namespace) -> None:
     else:
         say(f"{options.directory} holds no demo: nothing to remove")
     if options.all:
-        names = [f"usdx-demo/{name}:latest" for name in BASES]
-        here = set(image_lines(f"label={LABEL}=true", "{{.Repository}}:{{.Tag}}"))
-        remove_each("image", [name for name in names if name in here])
-        say("removed the base images usdx-demo/*")
+        remove_bases()
+
+
+def other_demos() -> list[str]:
+    """Return the projects whose containers still come from the base images."""
+    template = f'{{{{.Label "{LABEL_OF_PROJECT}"}}}}'
+    return sorted(set(docker("ps", "--all", "--filter", f"label={LABEL}=true", "--format", template)))
+
+
+def remove_bases() -> None:
+    """Remove the base images, unless another demo would be left without what its next build needs."""
+    others = other_demos()
+    if others:
+        say(f"kept the base images usdx-demo/*: used by {', '.join(others)}")
+        return
+    names = [f"usdx-demo/{name}:latest" for name in BASES]
+    here = set(image_lines(f"label={LABEL}=true", "{{.Repository}}:{{.Tag}}"))
+    remove_each("image", [name for name in names if name in here])
+    say("removed the base images usdx-demo/*")
 
 
 def ask(url: str, seconds: float = 5) -> tuple[int, str]:
@@ -596,7 +611,9 @@ def arguments() -> argparse.ArgumentParser:
     one.set_defaults(work=up)
 
     one = commands.add_parser("down", parents=[place], help="remove all that the demo made")
-    one.add_argument("--all", action="store_true", help="remove the base images usdx-demo/* too")
+    one.add_argument(
+        "--all", action="store_true", help="remove the base images usdx-demo/* too, if no other demo uses them"
+    )
     one.set_defaults(work=down)
 
     one = commands.add_parser("show", parents=[place], help="print what users and operators see now")

@@ -185,6 +185,15 @@ def test_up_refuses_what_is_not_its_own(stack: Stack, tmp_path: Path) -> None:
     assert set(stack.look()["services"]) == SERVICES
 
 
+def test_down_keeps_base_images_that_another_demo_uses(stack: Stack, tmp_path: Path) -> None:
+    """``down --all`` of one demo leaves the others what their next build needs."""
+    done = demo("down", "--all", "--directory", str(tmp_path / "none"))
+    assert done.returncode == 0, done.stderr
+    assert stack.project in done.stdout
+    for name in ("python", "postgres", "redis", "nginx"):
+        command("docker", "image", "inspect", f"usdx-demo/{name}")
+
+
 def test_up_again_brings_the_first_state_back(stack: Stack) -> None:
     """After a rollback by hand ``up`` breaks it again: same port, same commits, new data."""
     before = stack.facts()
