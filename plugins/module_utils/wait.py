@@ -109,9 +109,9 @@ class Waiter:
         services = by_service(one for one in containers_of(self.client, self.project) if not one.one_off)
         return RollbackError(
             f"{reason}. The keep services run on; no image was removed.",
-            "Read the key failed: it holds health log and last lines of each. Then correct it and run again, or start "
+            "Read the key unready: it holds health log and last lines of each. Then correct it and run again, or start "
             "the release that ran before.",
-            failed={name: [self._story(one) for one in services.get(name, [])] for name in names},
+            unready={name: [self._story(one) for one in services.get(name, [])] for name in names},
             states={name: summary(found) for name, found in services.items()},
             **result,
         )

@@ -264,6 +264,10 @@ output:
   description: The last lines of a build or a pull that failed.
   returned: failed build or pull
   type: str
+unready:
+  description: For each service that did not come up, the state, the health log and the last log lines of its containers.
+  returned: failed start
+  type: dict
 states:
   description: What runs now, by service.
   returned: failed start

