@@ -35,10 +35,10 @@ def command_runner(module: AnsibleModule) -> Callable[..., tuple[int, str, str]]
 
     ``argv`` is a list, never a shell line. ``timeout`` is in seconds and is kept by timeout(1) of coreutils, which
     ends the whole process group and returns 124; ``AnsibleModule.run_command`` has no limit of its own.
+    Commands get no standard input: one that asks gets its default answer instead of waiting for a terminal.
     """
-
-    with Path(os.devnull).open(encoding="ascii") as nothing:
-        os.dup2(nothing.fileno(), 0)  # else a command that asks would wait for a terminal
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
 
     def run(
         argv: list[str],

@@ -265,7 +265,7 @@ output:
   returned: failed build or pull
   type: str
 unready:
-  description: For each service that did not come up, the state, the health log and the last log lines of its containers.
+  description: State, health log and last log lines of the containers of each service that did not come up.
   returned: failed start
   type: dict
 states:
