@@ -123,8 +123,7 @@ def read_journal(path: str) -> Journal:
 def verified_releases(state_directory: str) -> list[dict[str, Any]]:
     """Return the facts of every release that was verified on this host, with ``time``, the newest first."""
     events = read_journal(releases_path(state_directory)).events
-    newest_first = sorted(reversed(events), key=lambda event: str(event["time"]), reverse=True)
-    return [{**event["facts"], "time": event["time"]} for event in newest_first]
+    return [{**event["facts"], "time": event["time"]} for event in reversed(events)]
 
 
 def steps(events: list[dict[str, Any]]) -> list[Step]:
@@ -229,7 +228,7 @@ def _record_releases(state_directory: str, lines: list[dict[str, Any]]) -> None:
 def _locked(path: str, state_directory: str) -> Iterator[int]:
     """Open a file for appending, made if need be, that no other writer has open until we are done."""
     try:
-        made = _make_directories(os.path.dirname(path), state_directory)  # noqa: PTH120 - of the managed host
+        made = _make_directories(os.path.dirname(path))  # noqa: PTH120 - of the managed host
         made = made or not os.path.lexists(path)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
@@ -263,8 +262,8 @@ def _append(path: str, descriptor: int, lines: list[dict[str, Any]]) -> None:
     raise _unusable(path, OSError(f"only {written} of {len(content)} bytes fit"), "written")
 
 
-def _make_directories(directory: str, state_directory: str) -> bool:
-    """Make a directory below the state directory, and what is missing above it, for its owner only."""
+def _make_directories(directory: str) -> bool:
+    """Make a directory and what is missing above it, for its owner only; tell whether one was made."""
     made = False
     missing = []
     while not os.path.isdir(directory):  # noqa: PTH112 - of the managed host
@@ -280,7 +279,7 @@ def _make_directories(directory: str, state_directory: str) -> bool:
             if not os.path.isdir(name):  # noqa: PTH112 - another writer may have made it just now
                 raise
         made = True
-    return made or not os.path.isdir(state_directory)  # noqa: PTH112
+    return made
 
 
 def _sync_directories(path: str, state_directory: str) -> None:

@@ -42,8 +42,8 @@ def plan(options: dict[str, Any]) -> Command:
     if any("\0" in word for word in argv):
         raise _refused("argv", argv, "words without NUL characters")
     environment = {str(key): str(value) for key, value in (options.get("environment") or {}).items()}
-    for key in environment:
-        if not key or "=" in key or "\0" in key + environment[key]:
+    for key, value in environment.items():
+        if not key or "=" in key or "\0" in key + value:
             raise _refused("environment", key, "names without '=' and values without NUL characters")
     timeout = checked_seconds(options.get("timeout", 60), "timeout", 0.1)
     return Command(options["name"], argv, options.get("chdir"), timeout, environment)
@@ -104,7 +104,7 @@ def why_failed(facts: dict[str, Any], timeout: float) -> str:
     if facts["timed_out"]:
         return f"it was ended after its limit of {timeout:g} seconds"
     if facts["rc"] in {126, 127} and facts["stderr"].startswith("timeout: "):
-        return facts["stderr"].strip()
+        return str(facts["stderr"]).strip()
     if facts["rc"]:
         said = facts["stderr"].strip() or facts["stdout"].strip()
         return f"it returned {facts['rc']}" + (f" and said: {said.splitlines()[-1][:200]}" if said else "")

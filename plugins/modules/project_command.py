@@ -54,7 +54,8 @@ options:
     choices: [warn, stop]
     default: warn
   environment:
-    description: Variables that are added to its environment. A secret belongs here, and not in O(argv).
+    description: Variables that are added to its environment. Their values are not shown. A secret belongs
+        here, and not in O(argv).
     type: dict
     default: {}
 seealso:
@@ -129,9 +130,12 @@ ARGUMENTS = {
 
 def main() -> None:
     """Run the command and exit."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    run = command_runner(module)
-    carry_out(module, lambda: project_command(module.params, run, check=module.check_mode))
+    # no_log keeps the invocation out of syslog only: the environment may hold secrets.
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, no_log=True)
+    options = module.params.copy()
+    # Ansible returns module.params as the invocation; of the environment it shows the names.
+    module.params["environment"] = dict.fromkeys(options["environment"], "not shown")
+    carry_out(module, lambda: project_command(options, command_runner(module), check=module.check_mode))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ options:
         type: float
         default: 5
       max_latency:
-        description: An answer that takes longer is wrong, in milliseconds. Without it only O(endpoints[].timeout) counts.
+        description: A slower answer is wrong, in milliseconds. Without it only O(endpoints[].timeout) counts.
         type: float
       validate_certs:
         description: Whether the certificate of the other side must be valid.

@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real scripts through Ansible: good, failing, hanging, missing, and with a child that stays."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import call_module
+
+
+@pytest.fixture(name="options")
+def _options(tmp_path: Path) -> dict[str, Any]:
+    """Return options for ``scripts/run.sh`` in a directory of its own."""
+    (tmp_path / "scripts").mkdir()
+    return {"name": "notify", "argv": ["./scripts/run.sh"], "chdir": str(tmp_path), "timeout": 20}
+
+
+def script(options: dict[str, Any], body: str) -> None:
+    """Write the script."""
+    path = Path(options["chdir"]) / "scripts" / "run.sh"
+    path.write_text("#!/bin/sh\n" + body)
+    path.chmod(0o755)
+
+
+def test_check_real_check_real(options: dict[str, Any]) -> None:
+    """Check mode does not run it; arguments arrive as they are; the environment is not shown."""
+    script(options, 'echo ran >>ran; printf "%s|" "$@"; test "$SECRET" = s3cret-word\n')
+    options["argv"] += ["$HOME ~ *", "{{ 'a' }}; rm -rf x"]
+    options["environment"] = {"SECRET": "s3cret-word"}
+    ran = Path(options["chdir"]) / "ran"
+    predicted = call_module("project_command", options, check=True)
+    assert (predicted.failed, predicted["changed"], ran.exists()) == (False, True, False)
+    done = call_module("project_command", options)
+    assert (done["changed"], done["rc"], done["verdict"]) == (True, 0, "passed"), done.result
+    assert done["stdout"].startswith("$HOME ~ *|")
+    assert "s3cret" not in str(done.result)
+    call_module("project_command", options, check=True)
+    call_module("project_command", options)
+    assert ran.read_text() == "ran\nran\n"
+
+
+def test_a_failure_warns_or_stops(options: dict[str, Any]) -> None:
+    """Either way the code and the last words are there."""
+    script(options, "echo no route >&2; exit 3\n")
+    warned = call_module("project_command", options)
+    assert (warned.failed, warned["rc"], warned["verdict"]) == (False, 3, "failed")
+    assert "it returned 3 and said: no route" in str(warned["warnings"])
+    stopped = call_module("project_command", options | {"on_failure": "stop"})
+    assert (stopped.failed, stopped["rc"], stopped["stderr"]) == (True, 3, "no route\n")
+    assert stopped["next_step"]
+
+
+def test_what_hangs_is_ended_with_its_children(options: dict[str, Any]) -> None:
+    """Also when it ignores SIGTERM; the child of its group does not live on."""
+    script(options, "trap '' TERM\n(trap '' TERM; sleep 9; touch survived) &\nsleep 9\n")
+    started = time.monotonic()
+    outcome = call_module("project_command", options | {"timeout": 1})
+    assert (outcome.failed, outcome["timed_out"], outcome["verdict"]) == (False, True, "failed"), outcome.result
+    assert time.monotonic() - started < 9
+    assert outcome["seconds"] < 8
+    time.sleep(max(0.0, 10 - (time.monotonic() - started)))  # the child would have written its file by then
+    assert not (Path(options["chdir"]) / "survived").exists()
+
+
+def test_a_child_that_keeps_the_output_open_does_not_block(options: dict[str, Any]) -> None:
+    """The script ended; who still holds its output is not waited for."""
+    script(options, "echo done; setsid sleep 12 &\n")
+    outcome = call_module("project_command", options)
+    assert (outcome["rc"], outcome["stdout"]) == (0, "done\n")
+    assert outcome["seconds"] < 6
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_missing_one_is_said_also_in_check_mode(options: dict[str, Any], *, check: bool) -> None:
+    """Before the night on which it is needed."""
+    outcome = call_module("project_command", options, check=check)
+    assert (outcome.failed, outcome["changed"], outcome["verdict"], outcome["rc"]) == (False, False, "failed", None)
+    assert "run.sh does not exist" in str(outcome["warnings"])
