@@ -122,7 +122,12 @@ def judged(facts: dict[str, Any], reason: str, on_failure: str) -> dict[str, Any
             "Repair it or run it by hand, then start again. If the run may go on without it, set on_failure to warn.",
             **facts,
         )
-    return {**facts, "warnings": [f"{message} The run goes on, because on_failure is warn. Run it by hand if need be."]}
+    # Ansible takes any rc but 0 for a failure of the module, unless the module says otherwise.
+    return {
+        **facts,
+        "failed": False,
+        "warnings": [f"{message} The run goes on, because on_failure is warn. Run it by hand if need be."],
+    }
 
 
 def _refused(option: str, value: object, accepted: str) -> RollbackError:
