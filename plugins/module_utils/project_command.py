@@ -72,11 +72,11 @@ def project_command(options: dict[str, Any], run: Run, *, check: bool = False) -
     file, reason = located(command)
     facts: dict[str, Any] = {
         "changed": not reason, "name": command.name, "rc": None, "stdout": "", "stderr": "", "seconds": 0.0,
-        "timed_out": False, "verdict": "failed" if reason else "passed",
+        "timed_out": False, "verdict": "failed" if reason else "passed", "reason": reason,
     }  # fmt: skip
     if not reason and not check:
         facts.update(carried_out(command, file, run))
-        reason = why_failed(facts, command.timeout)
+        reason = facts["reason"] = why_failed(facts, command.timeout)
     return judged(facts, reason, options.get("on_failure", "warn"))
 
 
@@ -113,8 +113,9 @@ def why_failed(facts: dict[str, Any], timeout: float) -> str:
 
 def judged(facts: dict[str, Any], reason: str, on_failure: str) -> dict[str, Any]:
     """Return the facts, with a warning when the command failed; or stop, when that is asked for."""
+    # Ansible takes any rc but 0, also none, for a failure of the module, unless the module says otherwise.
     if not reason:
-        return facts
+        return {**facts, "failed": False}
     message = f"The project's command {facts['name']} failed: {reason}."
     if on_failure == "stop":
         raise RollbackError(
@@ -122,12 +123,8 @@ def judged(facts: dict[str, Any], reason: str, on_failure: str) -> dict[str, Any
             "Repair it or run it by hand, then start again. If the run may go on without it, set on_failure to warn.",
             **facts,
         )
-    # Ansible takes any rc but 0 for a failure of the module, unless the module says otherwise.
-    return {
-        **facts,
-        "failed": False,
-        "warnings": [f"{message} The run goes on, because on_failure is warn. Run it by hand if need be."],
-    }
+    warning = f"{message} The run goes on, because on_failure is warn. Run it by hand if need be."
+    return {**facts, "failed": False, "warnings": [warning]}
 
 
 def _refused(option: str, value: object, accepted: str) -> RollbackError:

@@ -108,6 +108,10 @@ verdict:
   description: C(passed) or C(failed). In check mode, whether it could be run.
   type: str
   returned: when options were accepted
+reason:
+  description: Why it failed, in words; empty when it did not.
+  type: str
+  returned: when options were accepted
 next_step:
   description: What to do next.
   type: str

@@ -47,7 +47,7 @@ def test_a_failure_warns_or_stops(options: dict[str, Any]) -> None:
     script(options, "echo no route >&2; exit 3\n")
     warned = call_module("project_command", options)
     assert (warned.failed, warned["rc"], warned["verdict"]) == (False, 3, "failed")
-    assert "it returned 3 and said: no route" in str(warned["warnings"])
+    assert "it returned 3 and said: no route" in warned["reason"]
     stopped = call_module("project_command", options | {"on_failure": "stop"})
     assert (stopped.failed, stopped["rc"], stopped["stderr"]) == (True, 3, "no route\n")
     assert stopped["next_step"]
@@ -76,4 +76,4 @@ def test_a_missing_one_is_said_also_in_check_mode(options: dict[str, Any], *, ch
     """Before the night on which it is needed."""
     outcome = call_module("project_command", options, check=check)
     assert (outcome.failed, outcome["changed"], outcome["verdict"], outcome["rc"]) == (False, False, "failed", None)
-    assert "run.sh does not exist" in str(outcome["warnings"])
+    assert "run.sh does not exist" in outcome["reason"]
