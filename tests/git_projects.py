@@ -8,11 +8,13 @@ import hashlib
 import os
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.usdx.rollback.plugins.module_utils.checkout import Options, release_checkout
 from harness import command
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WHO = {
     "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@localhost", "GIT_COMMITTER_NAME": "A",
@@ -38,7 +40,7 @@ def run(
 
 def git(tree: Path, *arguments: str) -> str:
     """Run git as an operator would, and return what it printed."""
-    return command("git", "-C", str(tree), *arguments, **WHO).strip()
+    return command("git", "-C", str(tree), *arguments, check=True, **WHO).strip()
 
 
 def commit(tree: Path, message: str, date: str, **files: str) -> str:
@@ -49,7 +51,7 @@ def commit(tree: Path, message: str, date: str, **files: str) -> str:
         path.write_text(content)
     git(tree, "add", "--all")
     stamp = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
-    command("git", "-C", str(tree), "commit", "--quiet", "-m", message, **WHO, **stamp)
+    command("git", "-C", str(tree), "commit", "--quiet", "-m", message, check=True, **WHO, **stamp)
     return git(tree, "rev-parse", "HEAD")
 
 
@@ -72,8 +74,8 @@ class Project:
 def make_project(folder: Path) -> Project:
     """Make a remote with v1.0.1 to v1.0.3 and clone it."""
     remote, developer, tree = folder / "origin.git", folder / "developer", folder / "project"
-    command("git", "init", "--quiet", "--bare", "--initial-branch=main", str(remote), **WHO)
-    command("git", "clone", "--quiet", str(remote), str(developer), **WHO, check=True)
+    command("git", "init", "--quiet", "--bare", "--initial-branch=main", str(remote), check=True, **WHO)
+    command("git", "clone", "--quiet", str(remote), str(developer), check=True, **WHO)
     git(developer, "checkout", "--quiet", "-B", "main")
     commit(
         developer, "first", "2024-12-01T00:00:00Z",
@@ -92,7 +94,7 @@ def make_project(folder: Path) -> Project:
     )  # fmt: skip
     git(developer, "tag", "-a", "-m", "release 1.0.3", "v1.0.3")
     git(developer, "push", "--quiet", "--tags", "origin", "main")
-    command("git", "clone", "--quiet", str(remote), str(tree), **WHO)
+    command("git", "clone", "--quiet", str(remote), str(tree), check=True, **WHO)
     return Project(remote, developer, tree, old, new)
 
 

@@ -93,14 +93,6 @@ class Plan:
         return bool(self.fetch or self.move or self.edits or self.in_the_way or self.removed or self.submodules)
 
 
-@dataclass
-class Saved:
-    """Where the work that was in the tree is kept."""
-
-    edits: str | None = None
-    untracked: str | None = None
-
-
 def release_checkout(options: Options, run: Run) -> dict[str, Any]:
     """Carry out what the options ask for and return the module's result."""
     options = check_options(options)
@@ -386,9 +378,8 @@ def checked_out(
 ) -> dict[str, Any]:
     """Carry out the plan, unless it is only asked for, and return the whole result."""
     git, run_id = source.project, options.run_id or ""
-    saved = Saved()
     if plan.changed and not options.check_mode:
-        apply(options, source, snapshot, plan, saved)
+        apply(options, source, snapshot, plan)
         verify(git, source.choice, undo_commands(git, run_id, snapshot, plan))
         left = git.status().untracked
     else:
@@ -397,12 +388,12 @@ def checked_out(
         **result,
         "changed": plan.changed,
         "after": _after(git, options, source.choice, plan),
-        "local_edits": _edits_result(git, plan, saved),
+        "local_edits": _edits_result(git, run_id, plan),
         "leftovers": {
             "files": readable(left[:_LISTED]),
             "count": len(left),
             "removed": readable([*plan.in_the_way, *plan.removed]),
-            "ref": saved.untracked,
+            "ref": _first(saved_work.saved(git, run_id, saved_work.UNTRACKED)),
         },
         "fetched": plan.fetch,
         "tree": git.path,
@@ -425,13 +416,18 @@ def _after(git: Git, options: Options, choice: Choice, plan: Plan) -> dict[str, 
     }
 
 
-def _edits_result(git: Git, plan: Plan, saved: Saved) -> dict[str, Any]:
-    """Return which local edits there were and where they are kept."""
-    commit = git.object_of(saved.edits) if saved.edits else None
-    return {"files": readable(plan.edits), "ref": saved.edits, "commit": commit}
+def _edits_result(git: Git, run_id: str, plan: Plan) -> dict[str, Any]:
+    """Return which local edits there were and where they are kept: what the run saved first is the operator's work."""
+    ref = _first(saved_work.saved(git, run_id, saved_work.EDITS))
+    return {"files": readable(plan.edits), "ref": ref, "commit": git.object_of(ref) if ref else None}
 
 
-def apply(options: Options, source: release_tree.Source, snapshot: Snapshot, plan: Plan, saved: Saved) -> None:
+def _first(names: list[str]) -> str | None:
+    """Return the first name, or None."""
+    return names[0] if names else None
+
+
+def apply(options: Options, source: release_tree.Source, snapshot: Snapshot, plan: Plan) -> None:
     """Do what the plan says: fetch, save, then move. Every step may be the last one, and nothing is lost."""
     git, choice, run_id = source.project, source.choice, options.run_id or ""
     if plan.fetch:
@@ -439,13 +435,13 @@ def apply(options: Options, source: release_tree.Source, snapshot: Snapshot, pla
         release_tree.fetch_tag(git, source, private if choice.moved else f"refs/tags/{choice.tag}")
     saved_work.save_position(git, run_id, snapshot.head, snapshot.branch)
     if plan.edits:
-        saved.edits = saved_work.save_edits(git, run_id)
+        saved_work.save_edits(git, run_id)
     for name in plan.submodules:
         inner = Git(str(Path(git.path, name)), git.run, git.identity)
         inner.call("update-ref", saved_work.reference(run_id, saved_work.BEFORE), "HEAD")
     going = sorted({*plan.in_the_way, *plan.removed})
     if going:
-        saved.untracked = saved_work.save_files(git, run_id, going)
+        saved_work.save_files(git, run_id, going)
         saved_work.remove_files(git, going)
     try:
         if plan.move or plan.edits:

@@ -165,7 +165,7 @@ def _refuse_foreign(destination: str) -> None:
         )
     if not os.path.lexists(destination):
         return
-    plain = place.is_dir() and not place.is_symlink()
+    plain = place.is_dir() and not place.is_symlink() and not Path(place, ".git").is_symlink()
     if not plain or not (_marker(destination) or _is_empty(destination)):
         raise RollbackError(
             f"destination={destination} exists and was not made by this module. Nothing was changed.",
@@ -219,6 +219,7 @@ def _is_whole(source: Source, destination: str, known: dict[str, Any]) -> bool:
 def _make(source: Source, destination: str, known: dict[str, Any]) -> Git:
     """Make the tree anew. Its marker stays "incomplete" until the last file is in place."""
     identity = source.project.identity
+    _refuse_unreachable(source.project, Path(destination).absolute().parent)
     for path in (Path(destination), Path(destination, ".git")):
         if not path.exists():
             path.mkdir(0o700)
@@ -236,6 +237,17 @@ def _make(source: Source, destination: str, known: dict[str, Any]) -> Git:
     tree.call("checkout", "--quiet", "--force", "--detach", source.choice.commit)
     update_submodules(tree, source.timeout)
     return tree
+
+
+def _refuse_unreachable(project: Git, folder: Path) -> None:
+    """Refuse a destination that the owner of the project cannot enter, for git runs as that user."""
+    identity = project.identity
+    if identity.prefix and project.run([*identity.prefix, "test", "-x", str(folder)], cwd="/")[0] != 0:
+        raise RollbackError(
+            f"The owner of {project.path} (uid {identity.uid}) cannot enter {folder}, where the destination shall be. "
+            "Nothing was changed.",
+            f"Name a folder that this user can reach, or let everybody pass: chmod a+x {folder}",
+        )
 
 
 def _clear(destination: str) -> None:

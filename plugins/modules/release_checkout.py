@@ -89,14 +89,14 @@ options:
     default: 60
   verify_signature:
     description:
-      - Whether the tag must have a good signature; the commit, if the tag is a lightweight one. It is checked before the
-        tree moves, with the keys that the owner of the tree trusts.
+      - Whether the tag must have a good signature; the commit, if the tag is a lightweight one. It is checked before
+        the tree moves, with the keys that the owner of the tree trusts.
     type: bool
     default: false
   local_edits:
     description:
-      - What happens to edits of tracked files. V(stash) saves them, staged and not, as C(local-edits). V(fail) refuses to
-        go on.
+      - What happens to edits of tracked files. V(stash) saves them, staged and not, as C(local-edits). V(fail) refuses
+        to go on.
       - Edits inside of submodules and unresolved conflicts are always refused.
     type: str
     choices: [stash, fail]
@@ -112,8 +112,8 @@ options:
     default: report
   run_id:
     description:
-      - Names the references under C(refs/rollback/), so it must be another one for each run. A call with the id of a run
-        that was cut off goes on where that stopped. Letters, digits, C(_) and C(-), at most 64.
+      - Names the references under C(refs/rollback/), so it must be another one for each run. A call with the id of a
+        run that was cut off goes on where that stopped. Letters, digits, C(_) and C(-), at most 64.
       - Without it the UTC time is taken.
     type: str
   copy_untracked:
@@ -170,7 +170,7 @@ after:
   type: dict
   sample: {"commit": "3f2a91c0d4be5a6b7c8d9e0f1a2b3c4d5e6f7a8b", "describe": "v1.0.2", "release": "v1.0.2"}
 local_edits:
-  description: Edited files, and the reference and commit that keep them; null in check mode and without edits.
+  description: Edited files, and the reference and commit with which the run first kept edits, or null.
   returned: success
   type: dict
   sample: {"files": ["docker-compose.yml"], "ref": "refs/rollback/20241228T014500Z-7f3a/local-edits",
