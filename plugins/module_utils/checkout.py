@@ -189,6 +189,9 @@ def look(git: Git, options: Options) -> Snapshot:
     status = git.status()
     if status.unmerged:
         raise _refuse_edits(git, "has files with unresolved conflicts", status.unmerged, "Resolve them (git status)")
+    if status.intended:
+        way_out = "Add them (git add) or take them out of the index (git reset)"
+        raise _refuse_edits(git, "has files that were added with --intent-to-add", status.intended, way_out)
     if status.submodules_edited:
         way_out = "Save them in each submodule (git stash or git commit)"
         raise _refuse_edits(git, "has edits inside of submodules", status.submodules_edited, way_out)

@@ -72,10 +72,14 @@ class Tag:
 
 @dataclass(frozen=True)
 class Status:
-    """What ``git status`` says: tracked files with edits, and untracked files that are not ignored."""
+    """What ``git status`` says: tracked files with edits, and untracked files that are not ignored.
+
+    ``intended`` are files of ``git add --intent-to-add``; ``unmerged`` have conflicts. Git can stash neither.
+    """
 
     edited: list[str]
     unmerged: list[str]
+    intended: list[str]
     untracked: list[str]
     submodules_moved: list[str]
     submodules_edited: list[str]
@@ -291,7 +295,7 @@ def plain_date(date: str) -> str:
 
 def parse_status(text: str) -> Status:
     """Read ``git status --porcelain=v2 -z --no-renames``, as https://git-scm.com/docs/git-status says."""
-    status = Status([], [], [], [], [])
+    status = Status([], [], [], [], [], [])
     for entry in text.split("\0"):
         kind = entry[:2]
         if kind == "? ":
@@ -313,4 +317,6 @@ def _add_edit(status: Status, entry: str) -> None:
             status.submodules_moved.append(path)
         if states[0] == ".":
             return
+    if states == ".A":
+        status.intended.append(path)
     status.edited.append(path)

@@ -56,7 +56,8 @@ options:
     description:
       - V(checked_out) puts the project directory on the release, with a detached HEAD, and its submodules with it.
       - V(prepared) makes a tree of the release in O(destination) and does not touch the project directory and its
-        repository at all. The tree borrows the project's objects, so it lives as long as the project does. Submodules
+        repository at all. The tree borrows the project's objects, so it lives as long as the project does. (In a
+        partial clone, Git itself fetches objects that it needs to read into the project's repository.) Submodules
         of the release are cloned into it from their remotes.
     type: str
     choices: [checked_out, prepared]

@@ -341,6 +341,10 @@ def test_edits_that_are_refused(project: Project) -> None:
     error = refused(project)
     assert "told not to see: keep.txt" in error.msg
     assert "--no-skip-worktree" in error.next_step
+    git(project.tree, "update-index", "--no-skip-worktree", "keep.txt")
+    (project.tree / "later").write_text("x")
+    git(project.tree, "add", "--intent-to-add", "later")
+    assert "--intent-to-add: later" in refused(project).msg
 
 
 def sign_releases(project: Project) -> None:
@@ -666,6 +670,19 @@ def test_misleading_environment(project: Project, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("GIT_INDEX_FILE", "/nonexistent")
     options = Options(path=str(project.tree), version="v1.0.2", run_id="r1")
     assert release_checkout(options, run)["after"]["commit"] == project.old
+
+
+def test_names_that_look_like_variables_through_ansible(project: Project) -> None:
+    """Nothing between the module and git expands a name: the file itself is saved and removed."""
+    for name in ("$HOME", "~", "-rf", "*", ":(top)x"):
+        (project.tree / name).write_text(name)
+    options = {"path": str(project.tree), "version": "v1.0.2", "run_id": "r1", "leftovers": "remove"}
+    done = call_module("release_checkout", options)
+    assert not done.failed, done.result
+    assert done["leftovers"]["count"] == 0
+    assert git(project.tree, "status", "--porcelain") == ""
+    for name in ("$HOME", "~", "-rf", "*", ":(top)x"):
+        assert git(project.tree, "show", f"{UNTRACKED}:{name}") == name
 
 
 def test_many_leftovers_and_odd_names(project: Project) -> None:

@@ -22,10 +22,11 @@ from git_projects import commit, git, make_project, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-# git 2.39.5: an edit, a staged removal, a submodule elsewhere, one with edits, a conflict, an untracked file.
+# git 2.39.5: an edit, a staged removal, git add -N, a submodule elsewhere, one with edits, a conflict, an untracked file.
 STATUS = (
     "1 .M N... 100644 100644 100644 aa aa a file.txt\0"
     "1 D. N... 100644 000000 000000 aa 00 gone\0"
+    "1 .A N... 000000 000000 100644 00 00 later\0"
     "1 .M SC.. 160000 160000 160000 aa aa lib\0"
     "1 .M S.M. 160000 160000 160000 aa aa other lib\0"
     "u UU N... 100644 100644 100644 100644 aa bb cc both sides.txt\0"
@@ -36,8 +37,9 @@ STATUS = (
 def test_status() -> None:
     """Names with blanks and line ends are whole; submodules are apart from files."""
     assert parse_status(STATUS) == Status(
-        edited=["a file.txt", "gone"],
+        edited=["a file.txt", "gone", "later"],
         unmerged=["both sides.txt"],
+        intended=["later"],
         untracked=["new\nline.txt"],
         submodules_moved=["lib"],
         submodules_edited=["other lib"],
@@ -46,7 +48,7 @@ def test_status() -> None:
 
 def test_empty_status() -> None:
     """A clean tree prints nothing."""
-    assert parse_status("") == Status([], [], [], [], [])
+    assert parse_status("") == Status([], [], [], [], [], [])
 
 
 @pytest.mark.parametrize(
