@@ -105,7 +105,7 @@ class Stack:
             ids = command("docker", kind, *listing, "--filter", label).split()
             if ids:
                 command("docker", kind, *removal, *ids)
-        for pattern in (f"{self.project}*", f"usdx-rollback/{self.project}/*"):
+        for pattern in (f"{self.project}*", f"{self.project}/*", f"usdx-rollback/{self.project}/*"):
             tags = command("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", pattern).split()
             if tags:
                 command("docker", "image", "rm", "--force", *tags)
