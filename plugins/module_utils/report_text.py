@@ -8,10 +8,7 @@ Everything here is a pure function of module results. A line is short enough for
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Any
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
@@ -233,52 +230,86 @@ def _evidence_text(step: str, facts: dict[str, Any]) -> str:
 
 
 def way_out(situation: dict[str, Any]) -> str:
-    """Return the last words of a failed run: what failed, what runs, what is untouched, what to type."""
-    told, plan = situation["failure"], situation["plan"]
-    step = situation["step"]
+    """Return the last words of a failed run: what failed, what runs, what is untouched, what to type.
+
+    ``situation`` holds ``plan``, ``failure``, ``step`` (that failed), ``events`` (of the journal) and ``now`` (the
+    services as they are).
+    """
+    told, plan, step = situation["failure"], situation["plan"], situation["step"]
     title = f"Step {plan['titles'][step]['title']!r}" if step else "The run"
-    running, down = _states(situation["now"])
-    words = [
-        f"{title} failed: {told['msg']} {told['next_step']}".strip(),
-        f"Running: {', '.join(running) or 'none'}. Down: {', '.join(down) or 'none'}.",
-        "The database and the keep services were not touched.",
-    ]
+    before = name_of(plan["checkout"].get("before", {}))
     back = way_back(situation)
+    words = [f"{title} failed: {told['msg']} {told['next_step']}".strip(), _states(situation["now"])]
     if back:
-        words.append(f"To go back to {name_of(plan['checkout'].get('before', {}))} type: {' && '.join(back)} .")
+        words.append(f"The database was not touched. To go back to {before}, type: {' && '.join(back)} .")
     else:
-        words.append(f"What ran before still runs: {name_of(plan['checkout'].get('before', {}))}.")
-    words.append(
-        f"To try again: mend the cause and run the same command; done work is found and kept. Run id {plan['run_id']}."
-    )
+        words.append(f"Nothing that runs was touched: the services of {before} still run.")
+    words.append("To go on, mend the cause and run the same command again; what is done is found and kept.")
     return " ".join(words)
 
 
-def _states(now: dict[str, Any]) -> tuple[list[str], list[str]]:
+def _states(now: dict[str, Any]) -> str:
     services: dict[str, dict[str, Any]] = now.get("services", {})
+    if not services:
+        return "What runs now could not be seen."
     running = [name for name, service in sorted(services.items()) if service.get("before") == "running"]
-    return running, [name for name in sorted(services) if name not in running]
+    down = [name for name in sorted(services) if name not in running]
+    return f"Running: {', '.join(running) or 'none'}. Down: {', '.join(down) or 'none'}."
 
 
 def way_back(situation: dict[str, Any]) -> list[str]:
     """Return the shell commands that bring the former release back, in order; empty where nothing was stopped."""
-    started: set[str] = set(situation["started_steps"])
+    plan = situation["plan"]
+    results: dict[str, dict[str, Any]] = plan["results"]
+    started = {event.get("step") for event in situation["events"] if event["event"] == "step_started"}
     if "stop_services" not in started:
         return []
     commands: list[str] = []
     if "switch_release" in started:
-        commands += situation["checkout"].get("undo", [])
-    stopped = _stopped_containers(situation["stop"])
+        commands += results.get("switch_release", {}).get("undo", [])
+        commands += _variables_back(plan)
     if "start_services" not in started:
-        return commands + ([f"docker start {' '.join(map(shlex.quote, stopped))}"] if stopped else [])
-    return commands + list(situation["start"].get("undo", []) or situation["undo"])
+        stopped = _running_containers(results.get("stop_services", {}))
+        return commands + ([shlex.join(["docker", "start", *stopped])] if stopped else [])
+    return [*commands, *_images_back(results.get("prepare_release", {})), _services_back(plan)]
 
 
-def _stopped_containers(stop: dict[str, Any]) -> list[str]:
-    services: Iterable[dict[str, Any]] = stop.get("services", {}).values()
+def _running_containers(stop: dict[str, Any]) -> list[str]:
+    """Return the containers that ran before the stop, those first that stopped last."""
+    services: dict[str, dict[str, Any]] = stop.get("services", {})
     return [
         container["name"]
-        for service in services
-        for container in service.get("containers", [])
+        for group in reversed(stop.get("order", []))
+        for service in group
+        for container in services.get(service, {}).get("containers", [])
         if container.get("before") == "running" and not container.get("one_off")
     ]
+
+
+def _variables_back(plan: dict[str, Any]) -> list[str]:
+    """Return commands that put the variables of the environment file back; their values hold no special character."""
+    variables = plan["results"].get("switch_release", {}).get("variables", {}).get("before", {})
+    return [
+        shlex.join(["sed", "-i", f"s|^{name}=.*|{name}={value}|", plan["variables_file"]])
+        for name, value in sorted(variables.items())
+        if value is not None
+    ]
+
+
+def _images_back(prepared: dict[str, Any]) -> list[str]:
+    """Return commands that give the images that ran before their names back."""
+    services: dict[str, dict[str, Any]] = prepared.get("services", {})
+    pairs = {
+        (str(service["before"]["image_id"]), str(service["before"]["image"]))
+        for service in services.values()
+        if (service.get("before") or {}).get("image_id") and "@" not in str(service["before"].get("image"))
+    }
+    return [shlex.join(["docker", "tag", image_id, name]) for image_id, name in sorted(pairs)]
+
+
+def _services_back(plan: dict[str, Any]) -> str:
+    """Return the command that starts the services of the checkout without a build, the keep services left alone."""
+    files = [word for file in plan["compose_files"] for word in ("-f", file)]
+    services = sorted(plan["results"].get("prepare_release", {}).get("services", {}))
+    argv = ["docker", "compose", "-p", plan["project"], *files, "up", "--detach", "--no-build", "--no-deps", *services]
+    return f"cd {shlex.quote(plan['directory'])} && {shlex.join(argv)}"
