@@ -22,7 +22,7 @@ from git_projects import commit, git, make_project, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-# git 2.39.5: an edit, a staged removal, git add -N, a submodule elsewhere, one with edits, a conflict, one untracked.
+# git 2.39.5: an edit, a staged removal, git add -N, two submodules, a conflict, an untracked file.
 STATUS = (
     "1 .M N... 100644 100644 100644 aa aa a file.txt\0"
     "1 D. N... 100644 000000 000000 aa 00 gone\0"
