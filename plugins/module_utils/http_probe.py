@@ -133,7 +133,7 @@ def fetch(request: HttpRequest, accepted: Collection[int] = ()) -> HttpAnswer:
     started = time.monotonic()
     deadline = started + request.timeout
     url, headers = request.url, request.headers
-    for _ in range(REDIRECT_LIMIT + 1):
+    for _redirects in range(REDIRECT_LIMIT + 1):
         with closing(_open(url, headers, request, deadline)) as response:
             target = _redirect(url, response, accepted)
             if target is None:

@@ -112,7 +112,7 @@ def containers_of(client: DockerClient, project: str) -> list[Container]:
     try:
         listed = client.api.containers(all=True, filters={"label": [f"{PROJECT_LABEL}={project}"]})
         found = in_parallel(lambda one: inspect(client, one["Id"]), listed)
-    except API_ERRORS as error:
+    except (DockerException, OSError) as error:
         raise RollbackError(
             f"The Docker daemon did not list the containers of the project {project}: {error}.",
             f"Try 'docker ps --all --filter label={PROJECT_LABEL}={project}' on that host.",

@@ -333,10 +333,11 @@ def _pull(run: compose.Run, scene: Scene) -> None:
         run, "pull", "--quiet", *names, all_profiles=True, timeout=scene.request.build_timeout
     )
     if rc != 0:
+        missing = scene.decisions[names[0]].reference
         references = ", ".join(scene.decisions[name].reference for name in names)
         raise RollbackError(
             f"Pulling {references} failed: {compose.last_lines(err, 3)}. The running services were not touched.",
-            f"Check that the image exists and that this host may pull it: 'docker pull {references.split(', ')[0]}'.",
+            f"Check that the image exists and that this host may pull it: 'docker pull {missing}'.",
             output=compose.last_lines(err, scene.request.log_lines),
         )
 

@@ -24,7 +24,7 @@ attributes:
     description: Can run in check mode and tell what would change, without changing it.
     details:
       - With O(state=prepared) the tree is really made, also in check mode, because it is a private copy outside of the
-        project directory and the following steps of a plan need it. RV(changed) is true then.
+        project directory and the following steps of a plan need it. C(changed) is true then.
       - With O(state=checked_out) a tag that is missing here is fetched into a temporary repository, so that signature,
         files in the way and version are checked as in a real run.
   diff_mode:
@@ -154,13 +154,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 release:
-  description: The release. RV(release.name) is as typed, RV(release.date) is that of the commit.
+  description: The release. C(release.name) is as typed, C(release.date) is that of the commit.
   returned: success
   type: dict
   sample: {"name": "v1.0.2", "number": "1.0.2", "tag": "v1.0.2", "commit": "3f2a91c0d4be5a6b7c8d9e0f1a2b3c4d5e6f7a8b",
     "date": "2024-12-20T10:00:00+00:00"}
 before:
-  description: The project directory before. RV(before.branch) and RV(before.release) may be null.
+  description: The project directory before. C(before.branch) and C(before.release) may be null.
   returned: success
   type: dict
   sample: {"commit": "9b1c6d2e3f4a5b6c7d8e9f0a1b2c3d4e5f6a7b8c", "branch": "main", "describe": "v1.0.3",

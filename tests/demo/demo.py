@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The demo: usdx-wexel with five real services, deployed at v1.0.2 and then at v1.0.3, which is bad.

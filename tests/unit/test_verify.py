@@ -214,7 +214,7 @@ def watch_of(verdicts: str, stable_for: float) -> tuple[list[bool], Watch]:
 
     watch = Watch([Check("x", "endpoint", "", begin)], stable_for, clock=lambda: now[0])
     enough = []
-    for _ in verdicts:
+    for _verdict in verdicts:
         enough.append(watch.ask()[0])
         now[0] += 1
     return enough, watch

@@ -17,7 +17,8 @@ def connect() -> psycopg2.extensions.connection:
 
 def rows(query: str) -> list[dict[str, object]]:
     """Return what a query finds."""
-    with closing(connect()) as connection, connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+    with closing(connect()) as connection:
+        cursor = connection.cursor(cursor_factory=RealDictCursor)
         cursor.execute(query)
         return [dict(row) for row in cursor.fetchall()]
 
