@@ -11,7 +11,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,9 @@ def lines(*argv: str, cwd: Path | None = None) -> list[str]:
 def containers() -> dict[str, dict[str, Any]]:
     """Return every container of the host by name."""
     ids = lines("docker", "ps", "--all", "--quiet", "--no-trunc")
-    found = json.loads("\n".join(lines("docker", "inspect", *ids))) if ids else []
+    # One that is gone meanwhile, of another test, is left out; inspect then returns 1 and prints the others.
+    told = subprocess.run(["docker", "inspect", *ids], check=False, capture_output=True, text=True)
+    found = json.loads(told.stdout) if ids else []
     return {
         container["Name"].lstrip("/"): {
             "id": container["Id"],
@@ -67,9 +68,9 @@ def repository(directory: Path) -> dict[str, Any]:
     }
 
 
-def leavings() -> list[str]:
-    """Return what runs of the collection might leave in the folder for temporary files."""
-    return sorted(path.name for path in Path(tempfile.gettempdir()).glob("usdx-rollback*"))
+def leavings(directory: Path) -> list[str]:
+    """Return what runs have left in a folder for temporary files; each scenario has its own."""
+    return sorted(path.name for path in directory.glob("usdx-rollback*"))
 
 
 def take(directory: Path) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def take(directory: Path) -> dict[str, Any]:
         "tree": tree(project),
         "repository": repository(project),
         "state": sorted(tree(directory / "state")) if (directory / "state").exists() else [],
-        "leavings": leavings(),
+        "leavings": leavings(directory / "tmp"),
     }
 
 

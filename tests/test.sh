@@ -25,7 +25,7 @@ leave() {
 trap leave EXIT
 
 molecule_scenario() {
-  molecule --no-color test --scenario-name "$1"
+  NO_COLOR=1 molecule test --scenario-name "$1"
 }
 
 # Two at a time, each in a stack of its own; Molecule's own workers skip create and destroy.
