@@ -134,7 +134,8 @@ def _start_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
 
 
 def _verify_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
-    lines = [f"services, images, commit, package.json and {len(plan['endpoints'])} endpoints"]
+    package = ", package.json" if plan["checkout"].get("package_version") else ""
+    lines = [f"services, images, commit{package} and {len(plan['endpoints'])} endpoints"]
     lines += [f"ask {url}" for url in plan["endpoints"]]
     lines += [f"run {line}" for line in plan["verify_commands"]]
     return lines + [f"by a person: {check}" for check in plan["manual_checks"]]

@@ -203,8 +203,8 @@ def classify(
     nowhere = [name for name in request.services if name not in known]
     if nowhere:
         raise RollbackError(
-            f"groups names {', '.join(nowhere)}: neither the release, nor the current checkout, nor a container has "
-            "such a service. Nothing was changed.",
+            f"The application services (groups) name {', '.join(nowhere)}: neither the release, nor the current "
+            "checkout, nor a container has such a service. Nothing was changed.",
             f"Services that exist: {', '.join(sorted(known))}.",
         )
     listed = {*request.services, *request.keep, *request.one_shot}
@@ -213,7 +213,9 @@ def classify(
         raise RollbackError(
             f"The release has the service {', '.join(unlisted)}, which is neither an application service, nor a keep "
             "service, nor one_shot: after the rollback it would still run the old release. Nothing was changed.",
-            "Add it to groups (it is stopped and started), to keep (it is never touched) or to one_shot.",
+            "Add it to the application services (they are stopped and started), to the keep services (never touched) "
+            "or to the one-shot services (they exit): rollback_application_services, rollback_keep_services or "
+            "rollback_one_shot_services in an inventory; groups, keep or one_shot of the module.",
         )
     services = [name for name in request.services if name in definitions]
     return services, [name for name in request.services if name not in definitions]

@@ -40,7 +40,7 @@ def test_the_journal_tells_what_was_done(stack: Stack, machine: Host) -> None:
     finished = [step for event, step in events if event == "step_finished"]
     assert finished == [
         "announce", "prepare_release", "stop_services", "switch_release", "start_services", "verify_release",
-        "communicate",
+        "monitor_release", "communicate",
     ]  # fmt: skip
     assert ("step_skipped", "restore_database") in events
     assert [event for event, _step in events[-2:]] == ["release_verified", "run_finished"]

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the documents say must be there: variables, roles, modules, files that are linked to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from ansible_collections.usdx.rollback.plugins.module_utils import report_text
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Names that are no variable of an inventory: the group, and what a run hands to what follows.
+NO_VARIABLES = {"rollback_app", "rollback_outcome", "rollback_from", "rollback_to"}
+
+
+def _variables_of_roles() -> set[str]:
+    files = [file for folder in ("roles", "playbooks") for file in (ROOT / folder).rglob("*.yml")]
+    words = {word for file in files for word in re.findall(r"\brollback_[a-z_]+\b", file.read_text(encoding="utf-8"))}
+    return words - NO_VARIABLES
+
+
+def test_every_variable_has_a_row_and_every_row_a_variable() -> None:
+    page = (ROOT / "docs" / "your_project.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(rollback_[a-z_]+)` \|", page, flags=re.MULTILINE)
+    assert sorted(rows) == sorted(_variables_of_roles())
+
+
+def test_the_map_names_every_role_and_module() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = [folder.name for folder in (ROOT / "roles").iterdir()]
+    names += [file.stem for file in (ROOT / "plugins" / "modules").glob("*.py")]
+    assert len(names) > 15
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize(("version", "told"), [("1.0.2", True), (None, False)])
+def test_the_plan_promises_no_check_of_a_package_that_is_not_there(version: str | None, told: bool) -> None:  # noqa: FBT001
+    plan = {
+        "run_id": "20261124T160728Z-960a",
+        "project": "shop",
+        "host": "shop-1",
+        "reason": "not given",
+        "steps": ["verify_release"],
+        "titles": {"verify_release": {"number": "6", "title": "Verify rollback"}},
+        "skipped": {},
+        "checkout": {"package_version": version},
+        "release": {"name": "2.3.0", "commit": "e55f523ed6b0"},
+        "results": {},
+        "endpoints": ["http://127.0.0.1/"],
+        "verify_commands": [],
+        "manual_checks": [],
+    }
+    (line,) = [line for line in report_text.plan_lines(plan) if line.startswith("Step 6")]
+    assert ("package.json" in line) is told
