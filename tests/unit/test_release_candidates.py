@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils import release_candidates
+from ansible_collections.usdx.rollback.plugins.module_utils.docker_client import REVISION_LABEL, SERVICE_LABEL
 from ansible_collections.usdx.rollback.plugins.module_utils.git import Tag
 from ansible_collections.usdx.rollback.plugins.module_utils.release_candidates import LocalImage
 from hypothesis import given
@@ -160,14 +161,13 @@ class Daemon:
 
 
 def test_images_are_found_under_each_name_of_their_service_only() -> None:
-    service = "com.docker.compose.service"
     containers = [
-        {"Image": "registry:5000/shop:9", "Labels": {service: "webapp"}},
-        {"Image": "sha256:00", "Labels": {service: "webapp"}},
-        {"Image": "postgres:15", "Labels": {service: "db"}},
+        {"Image": "registry:5000/shop:9", "Labels": {SERVICE_LABEL: "webapp"}},
+        {"Image": "sha256:00", "Labels": {SERVICE_LABEL: "webapp"}},
+        {"Image": "postgres:15", "Labels": {SERVICE_LABEL: "db"}},
     ]
     images = [
-        {"Id": "1", "RepoTags": ["registry:5000/shop:8", "other:8"], "Labels": {release_candidates.REVISION_LABEL: A}},
+        {"Id": "1", "RepoTags": ["registry:5000/shop:8", "other:8"], "Labels": {REVISION_LABEL: A}},
         {"Id": "2", "RepoTags": ["wexel-webapp:1", "wexel_indexer:1", f"{PIN}:{B[:12]}"], "Labels": None},
         {"Id": "3", "RepoTags": None, "Labels": None},
         {"Id": "4", "RepoTags": ["postgres:15", "wexel-webapp2:1"], "Labels": {}},
