@@ -240,12 +240,13 @@ def way_out(situation: dict[str, Any]) -> str:
     before = name_of(plan["checkout"].get("before", {}))
     back = way_back(situation)
     words = [f"{title} failed: {told['msg']} {told['next_step']}".strip(), _states(situation["now"])]
-    if back:
-        words.append(f"The database was not touched. To go back to {before}, type: {' && '.join(back)} .")
-    else:
-        words.append(f"Nothing that runs was touched: the services of {before} still run.")
-    words.append("To go on, mend the cause and run the same command again; what is done is found and kept.")
-    return " ".join(words)
+    last = "To go on, mend the cause and run the same command again; what is done is found and kept."
+    if not back:
+        return " ".join([*words, f"Nothing that runs was touched: the services of {before} still run.", last])
+    words.append(f"The database was not touched. To go back to {before}, type:")
+    # Lines, because Ansible folds a long one where it likes; a line that ends in && can be pasted with the next.
+    commands = " &&\n".join(f"  {command}" for command in back)
+    return f"{' '.join(words)}\n\n{commands}\n\n{last}"
 
 
 def _states(now: dict[str, Any]) -> str:
@@ -309,7 +310,21 @@ def _images_back(prepared: dict[str, Any]) -> list[str]:
 
 def _services_back(plan: dict[str, Any]) -> str:
     """Return the command that starts the services of the checkout without a build, the keep services left alone."""
+    results: dict[str, dict[str, Any]] = plan["results"]
     files = [word for file in plan["compose_files"] for word in ("-f", file)]
-    services = sorted(plan["results"].get("prepare_release", {}).get("services", {}))
+    files += [word for file in plan.get("environment_files", []) for word in ("--env-file", file)]
+    services = _services_before(results.get("stop_services", {})) or sorted(
+        results.get("prepare_release", {}).get("services", {})
+    )
     argv = ["docker", "compose", "-p", plan["project"], *files, "up", "--detach", "--no-build", "--no-deps", *services]
-    return f"cd {shlex.quote(plan['directory'])} && {shlex.join(argv)}"
+    return f"cd {shlex.quote(plan['directory'])} &&\n  {shlex.join(argv)}"
+
+
+def _services_before(stop: dict[str, Any]) -> list[str]:
+    """Return the services that had containers before: the release may lack some of them, and know others."""
+    services: dict[str, dict[str, Any]] = stop.get("services", {})
+    return sorted(
+        name
+        for name, service in services.items()
+        if any(not container.get("one_off") for container in service.get("containers", []))
+    )
