@@ -36,12 +36,16 @@ def first_failure(result: dict[str, Any]) -> dict[str, Any]:
     return items[0] if items else result
 
 
-def failure(result: dict[str, Any]) -> dict[str, str]:
-    """Return message and next step of a failed result; both are never empty."""
+def failure(result: dict[str, Any]) -> dict[str, Any]:
+    """Return message and next step of a failed result, and the services that were not ready."""
     failed = first_failure(result)
     if not failed.get("msg"):
         return {"msg": "Another host failed; its message stands above.", "next_step": "Mend that host, then run again."}
-    return {"msg": str(failed["msg"]).strip(), "next_step": str(failed.get("next_step") or "").strip()}
+    return {
+        "msg": str(failed["msg"]).strip(),
+        "next_step": str(failed.get("next_step") or "").strip(),
+        "unready": sorted(failed.get("unready") or {}),
+    }
 
 
 def refusal(result: dict[str, Any]) -> str:
@@ -239,7 +243,10 @@ def way_out(situation: dict[str, Any]) -> str:
     title = f"Step {plan['titles'][step]['title']!r}" if step else "The run"
     before = name_of(plan["checkout"].get("before", {}))
     back = way_back(situation)
-    words = [f"{title} failed: {told['msg']} {told['next_step']}".strip(), _states(situation["now"])]
+    words = [
+        f"{title} failed: {told['msg']} {told['next_step']}".strip(),
+        _states(situation["now"], told.get("unready", [])),
+    ]
     last = "To go on, mend the cause and run the same command again; what is done is found and kept."
     if not back:
         return " ".join([*words, f"Nothing that runs was touched: the services of {before} still run.", last])
@@ -249,13 +256,18 @@ def way_out(situation: dict[str, Any]) -> str:
     return f"{' '.join(words)}\n\n{commands}\n\n{last}"
 
 
-def _states(now: dict[str, Any]) -> str:
+def _states(now: dict[str, Any], unready: list[str]) -> str:
+    """Return which services run; one that starts again and again runs at times, but is not ready."""
     services: dict[str, dict[str, Any]] = now.get("services", {})
     if not services:
         return "What runs now could not be seen."
-    running = [name for name, service in sorted(services.items()) if service.get("before") == "running"]
-    down = [name for name in sorted(services) if name not in running]
-    return f"Running: {', '.join(running) or 'none'}. Down: {', '.join(down) or 'none'}."
+    up = [name for name, service in sorted(services.items()) if service.get("before") == "running"]
+    groups = {
+        "Running": [name for name in up if name not in unready],
+        "Not ready": [name for name in up if name in unready],
+        "Down": [name for name in sorted(services) if name not in up],
+    }
+    return " ".join(f"{what}: {', '.join(names) or 'none'}." for what, names in groups.items())
 
 
 def way_back(situation: dict[str, Any]) -> list[str]:

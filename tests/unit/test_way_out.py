@@ -8,7 +8,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from ansible_collections.usdx.rollback.plugins.module_utils.report_text import way_back, way_out
+from ansible_collections.usdx.rollback.plugins.module_utils.report_text import failure, way_back, way_out
 
 
 def ran(*names: str, one_off: bool = False) -> dict[str, Any]:
@@ -70,3 +70,10 @@ def test_nothing_to_type_when_nothing_was_stopped(situation: dict[str, Any]) -> 
     situation["events"] = situation["events"][:1]
     assert way_back(situation) == []
     assert "still run" in way_out(situation)
+
+
+def test_a_service_that_starts_again_and_again_does_not_count_as_running(situation: dict[str, Any]) -> None:
+    told = {"msg": "nginx restarted 3 times.", "unready": {"nginx": [{"state": "restarting"}]}}
+    states = {"nginx": {"before": "running"}, "web": {"before": "running"}, "indexer": {"before": "exited"}}
+    text = way_out({**situation, "failure": failure(told), "now": {"services": states}})
+    assert "Running: web. Not ready: nginx. Down: indexer." in text
