@@ -262,12 +262,10 @@ def _states(now: dict[str, Any], unready: list[str]) -> str:
     if not services:
         return "What runs now could not be seen."
     up = [name for name, service in sorted(services.items()) if service.get("before") == "running"]
-    groups = {
-        "Running": [name for name in up if name not in unready],
-        "Not ready": [name for name in up if name in unready],
-        "Down": [name for name in sorted(services) if name not in up],
-    }
-    return " ".join(f"{what}: {', '.join(names) or 'none'}." for what, names in groups.items())
+    ready, late = [name for name in up if name not in unready], [name for name in up if name in unready]
+    down = [name for name in sorted(services) if name not in up]
+    text = f"Running: {', '.join(ready) or 'none'}. " + (f"Not ready: {', '.join(late)}. " if late else "")
+    return f"{text}Down: {', '.join(down) or 'none'}."
 
 
 def way_back(situation: dict[str, Any]) -> list[str]:
