@@ -7,8 +7,11 @@ Everything here is a pure function of module results. A line is short enough for
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
+
+from . import saved_work
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
@@ -18,7 +21,7 @@ def evidence(result: dict[str, Any]) -> dict[str, Any]:
     """Return a module result without what only Ansible needs, and with ``would_change`` told from its diff.
 
     Results of loops keep one entry an item. ``would_change`` is the difference that the module found, also where a
-    task in check mode must not count as changed.
+    task in check mode must not count as changed. Of a failed loop the message is that of the item that failed.
     """
     kept = {key: value for key, value in result.items() if key not in _NOISE and not key.startswith("_ansible")}
     kept.pop("ansible_loop_var", None)
@@ -27,7 +30,7 @@ def evidence(result: dict[str, Any]) -> dict[str, Any]:
         kept["would_change"] = difference.get("before") != difference.get("after")
     if isinstance(kept.get("results"), list):
         kept["results"] = [evidence(item) for item in kept["results"] if isinstance(item, dict)]
-    return kept
+    return {**kept, **failure(result)} if result.get("failed") else kept
 
 
 def first_failure(result: dict[str, Any]) -> dict[str, Any]:
@@ -115,10 +118,11 @@ def _switch_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     edits, leftovers = result.get("local_edits", {}), result.get("leftovers", {})
     lines = [f"check out {name_of(plan['release'])} in {plan['directory']}"]
     if edits.get("files"):
-        lines.append(f"local edits of {', '.join(edits['files'])} are saved to {edits.get('ref')}")
+        ref = edits.get("ref") or saved_work.reference(plan["run_id"], saved_work.EDITS)
+        lines.append(f"local edits of {', '.join(edits['files'])} are saved to {ref}")
     if leftovers.get("count"):
         what = "are saved and removed" if leftovers.get("removed") else "stay"
-        lines.append(f"{leftovers['count']} files that Git does not know {what}: {', '.join(leftovers['files'][:5])}")
+        lines.append(f"files that Git does not know {what} ({leftovers['count']}): {', '.join(leftovers['files'][:5])}")
     variables = result.get("variables", {}).get("after", {})
     lines += [f"environment file: {name}={value}" for name, value in variables.items()]
     return lines
@@ -242,7 +246,7 @@ def way_out(situation: dict[str, Any]) -> str:
     back = way_back(situation)
     words = [f"{title} failed: {told['msg']} {told['next_step']}".strip(), _states(situation["now"])]
     if back:
-        words.append(f"The database was not touched. To go back to {before}, type: {' && '.join(back)} .")
+        words.append(f"The database was not touched. To go back to {before}, type: {'; '.join(back)} .")
     else:
         words.append(f"Nothing that runs was touched: the services of {before} still run.")
     words.append("To go on, mend the cause and run the same command again; what is done is found and kept.")
@@ -259,7 +263,11 @@ def _states(now: dict[str, Any]) -> str:
 
 
 def way_back(situation: dict[str, Any]) -> list[str]:
-    """Return the shell commands that bring the former release back, in order; empty where nothing was stopped."""
+    """Return the shell lines that bring the former release back, in order; empty where nothing was stopped.
+
+    Within a line the first command that fails ends it. Containers that were only stopped are started by a line of their
+    own: they hold the former release whatever became of the tree, and the outage must end.
+    """
     plan = situation["plan"]
     results: dict[str, dict[str, Any]] = plan["results"]
     started = {event.get("step") for event in situation["events"] if event["event"] == "step_started"}
@@ -271,8 +279,9 @@ def way_back(situation: dict[str, Any]) -> list[str]:
         commands += _variables_back(plan)
     if "start_services" not in started:
         stopped = _running_containers(results.get("stop_services", {}))
-        return commands + ([shlex.join(["docker", "start", *stopped])] if stopped else [])
-    return [*commands, *_images_back(results.get("prepare_release", {})), _services_back(plan)]
+        lines = [" && ".join(commands)] if commands else []
+        return lines + ([shlex.join(["docker", "start", *stopped])] if stopped else [])
+    return [" && ".join([*commands, *_images_back(results.get("prepare_release", {})), _services_back(plan)])]
 
 
 def _running_containers(stop: dict[str, Any]) -> list[str]:
@@ -288,13 +297,20 @@ def _running_containers(stop: dict[str, Any]) -> list[str]:
 
 
 def _variables_back(plan: dict[str, Any]) -> list[str]:
-    """Return commands that put the variables of the environment file back; their values hold no special character."""
+    """Return commands that put the variables of the environment file back; one that was not set is taken out again."""
     variables = plan["results"].get("switch_release", {}).get("variables", {}).get("before", {})
     return [
-        shlex.join(["sed", "-i", f"s|^{name}=.*|{name}={value}|", plan["variables_file"]])
+        shlex.join(["sed", "-i", "--follow-symlinks", _line_back(name, value), plan["variables_file"]])
         for name, value in sorted(variables.items())
-        if value is not None
     ]
+
+
+def _line_back(name: str, value: str | None) -> str:
+    r"""Return the sed command for one variable. The former value is not ours and may hold ``\``, ``&`` and ``|``."""
+    if value is None:
+        return f"/^{name}=/d"
+    escaped = re.sub(r"([|&\\])", r"\\\1", value)
+    return f"s|^{name}=.*|{name}={escaped}|"
 
 
 def _images_back(prepared: dict[str, Any]) -> list[str]:
@@ -309,8 +325,9 @@ def _images_back(prepared: dict[str, Any]) -> list[str]:
 
 
 def _services_back(plan: dict[str, Any]) -> str:
-    """Return the command that starts the services of the checkout without a build, the keep services left alone."""
+    """Return the command that starts the services that ran, without a build and with the keep services left alone."""
     files = [word for file in plan["compose_files"] for word in ("-f", file)]
-    services = sorted(plan["results"].get("prepare_release", {}).get("services", {}))
+    stopped: dict[str, dict[str, Any]] = plan["results"].get("stop_services", {}).get("services", {})
+    services = sorted(name for name, service in stopped.items() if service.get("before") == "running")
     argv = ["docker", "compose", "-p", plan["project"], *files, "up", "--detach", "--no-build", "--no-deps", *services]
     return f"cd {shlex.quote(plan['directory'])} && {shlex.join(argv)}"
