@@ -16,6 +16,12 @@ from . import saved_work
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
 _ALIVE = ("running", "restarting", "paused")
+_DEFAULT_FILES = {
+    f"{name}{kind}.{end}"
+    for name in ("compose", "docker-compose")
+    for kind in ("", ".override")
+    for end in ("yaml", "yml")
+}
 
 
 def evidence(result: dict[str, Any]) -> dict[str, Any]:
@@ -342,11 +348,28 @@ def _images_back(prepared: dict[str, Any]) -> list[str]:
 
 def _services_back(plan: dict[str, Any]) -> list[str]:
     """Return the commands that start the services that ran, without a build and with the keep services left alone."""
-    files = [word for file in plan["compose_files"] for word in ("-f", file)]
-    files += [word for file in plan.get("environment_files", []) for word in ("--env-file", file)]
+    files = [word for file in _compose_files(plan) for word in ("-f", file)]
+    environment = plan.get("environment_files") or _in_directory(plan, "env_files")
+    files += [word for file in environment for word in ("--env-file", file)]
     stopped: dict[str, dict[str, Any]] = plan["results"].get("stop_services", {}).get("services", {})
     services = sorted(name for name, service in stopped.items() if service.get("before") in _ALIVE)
     if not services:  # without names Compose would start, and recreate, the keep services too
         return []
     argv = ["docker", "compose", "-p", plan["project"], *files, "up", "--detach", "--no-build", "--no-deps", *services]
     return [f"cd {shlex.quote(plan['directory'])}", shlex.join(argv)]
+
+
+def _compose_files(plan: dict[str, Any]) -> list[str]:
+    """Return the Compose files to name: those of the inventory, else those that Compose does not find by itself."""
+    found = _in_directory(plan, "config_files")
+    return plan["compose_files"] or ([] if set(found) <= _DEFAULT_FILES else found)
+
+
+def _in_directory(plan: dict[str, Any], key: str) -> list[str]:
+    """Return files of the preparation, which used the private tree, as they are called in the project directory."""
+    tree = str(plan["checkout"].get("tree") or "")
+    names: list[str] = plan["results"].get("prepare_release", {}).get(key, [])
+    shortened = [name[len(tree) + 1 :] if tree and name.startswith(tree + "/") else name for name in names]
+    return [
+        name[len(plan["directory"]) + 1 :] if name.startswith(plan["directory"] + "/") else name for name in shortened
+    ]

@@ -343,6 +343,19 @@ def test_compose_files_and_awkward_names_are_quoted() -> None:
     )
 
 
+def test_files_that_compose_does_not_find_by_itself_are_named() -> None:
+    situation = failed_at("start_services")
+    tree = situation["plan"]["checkout"]["tree"]
+    prepared = situation["plan"]["results"]["prepare_release"]
+    prepared.update(config_files=[f"{tree}/deploy/stack.yml"], env_files=["/opt/usdx-wexel/.env"])
+    assert back(situation)[0].endswith(
+        "docker compose -p usdx-wexel -f deploy/stack.yml --env-file .env up --detach --no-build --no-deps "
+        "indexer nginx webapp"
+    )
+    prepared.update(config_files=[f"{tree}/docker-compose.yml"], env_files=[])
+    assert back(situation)[0].endswith(UP_BACK)
+
+
 def test_without_variables_no_file_is_edited() -> None:
     situation = failed_at("switch_release")
     del situation["plan"]["results"]["switch_release"]["variables"]
