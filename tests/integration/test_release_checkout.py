@@ -257,6 +257,16 @@ def test_remote_that_is_gone(project: Project) -> None:
     assert done["remote"] == {"name": "origin", "answered": False, "commit": None}
 
 
+def test_full_pin_needs_no_remote(project: Project) -> None:
+    """A tag here that names the full pin is checked out without a question to the remote, so without a warning."""
+    shutil.rmtree(project.remote)
+    done = project.checkout(commit=project.old)
+    assert done["after"]["commit"] == project.old
+    assert (done["warnings"], done["remote"]["answered"]) == ([], False)
+    short = project.checkout(commit=project.old[:12], check_mode=True)
+    assert "was not compared with origin" in short["warnings"][0]
+
+
 def test_remote_that_hangs(project: Project) -> None:
     """A remote that accepts and never answers costs fetch_timeout, no more."""
     with socket.socket() as listener:
