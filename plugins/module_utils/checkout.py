@@ -7,7 +7,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import re
+import shlex
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -117,6 +119,10 @@ def release_checkout(options: Options, run: Run) -> dict[str, Any]:
         if options.state == "prepared":
             return {**result, **prepared(options, source)}
         plan = make_plan(reading, options, snapshot, choice)
+        if plan.changed:
+            refuse_read_only(
+                git, reading.names("diff", "--name-only", "--no-renames", "-z", snapshot.head, choice.commit)
+            )
     return checked_out(options, source, snapshot, plan, result)
 
 
@@ -193,6 +199,34 @@ def refuse_unfit(git: Git) -> None:
             f"No commit is checked out in {git.path}. Nothing was changed.",
             "Deploy a release there first; there is nothing to roll back from.",
         )
+
+
+def refuse_read_only(git: Git, names: list[str]) -> None:
+    """Refuse a tree whose repository, or whose folders of the files ``names``, git may not write to.
+
+    In check mode too: a rollback must learn it before it stops a service.
+    """
+    repository = str(Path(git.path, git.call("rev-parse", "--git-common-dir").rstrip("\n")))
+    folders = {str(Path(git.path, name).parent) for name in names} | {git.path}
+    found = [folder for folder in sorted(folders) if Path(folder).is_dir()]
+    for places, depth in (([repository], []), (found, ["-maxdepth", "0"])):
+        looked_for = ["-type", "d", "!", "-writable", "-print", "-quit"]
+        _rc, out, _err = git.run([*git.identity.prefix, "find", *places, *depth, *looked_for], timeout=60)
+        if out.strip():
+            folder = out.rstrip("\n")
+            raise RollbackError(
+                f"The user {_user(git.identity.uid)} may not write to {folder}. Nothing was changed.",
+                "Run as the owner of the project directory (become_user) or as root, or give the folder back to its "
+                f"owner: sudo chown -R --reference={shlex.quote(git.path)} {shlex.quote(folder)}",
+            )
+
+
+def _user(uid: int) -> str:
+    """Return the name of a user of this host; not every number has one."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def look(git: Git, options: Options) -> Snapshot:

@@ -715,3 +715,15 @@ def test_many_leftovers_and_odd_names(project: Project) -> None:
     assert len(done["leftovers"]["removed"]) == 150
     assert git(project.tree, "status", "--porcelain") == ""
     assert "\\udcff\nodd" in done["leftovers"]["removed"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.parametrize("place", [".git/refs", ".git/objects", "old"])
+def test_a_tree_that_git_may_not_write_to_is_refused_before_anything_changes(project: Project, place: str) -> None:
+    command("chown", "-R", f"{NOBODY}:{NOBODY}", str(project.tree))
+    (project.tree / "old").mkdir()  # v1.0.2 has a file in this folder
+    command("chown", f"{NOBODY}:{NOBODY}" if place != "old" else "0:0", str(project.tree / "old"))
+    command("chown", "0:0", str(project.tree / place))
+    error = refused(project, check_mode=True)
+    assert "may not write to" in error.msg
+    assert "Nothing was changed" in error.msg

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tags would leave out most of a run and end with success; the role refuses them."""
+"""What a run refuses before it looks at the project: tags, which would leave out most of it, and a silent host."""
 
 from __future__ import annotations
 
@@ -21,11 +21,20 @@ rollback_app:
       rollback_application_services: [web]
       rollback_keep_services: [db]
 """
+SILENT = """\
+    there:
+      ansible_connection: ssh
+      ansible_host: 127.0.0.1
+      ansible_port: 1
+      rollback_project_directory: /nowhere
+      rollback_application_services: [web]
+      rollback_keep_services: [db]
+"""
 
 
-def play(directory: Path, *argv: str) -> tuple[int, str]:
+def play(directory: Path, *argv: str, more: str = "") -> tuple[int, str]:
     inventory = directory / "hosts.yml"
-    inventory.write_text(INVENTORY % directory, encoding="utf-8")
+    inventory.write_text(INVENTORY % directory + more, encoding="utf-8")
     program = Path(sys.executable).with_name("ansible-playbook")
     words = [program, "-i", inventory, ROOT / "rollback.yml", "-e", "version=v1.0.2", *argv]
     done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
@@ -44,3 +53,11 @@ def test_a_tag_to_skip_that_nothing_has_does_no_harm(tmp_path: Path) -> None:
     assert code == 2
     assert "is not a git checkout" in screen
     assert "cannot be carried out in parts" not in screen
+
+
+def test_a_host_that_does_not_answer_is_named_and_ends_the_run_for_all(tmp_path: Path) -> None:
+    code, screen = play(tmp_path, more=SILENT)
+    assert code == 2
+    assert "The host there does not answer" in screen
+    assert "Nothing was changed on any host" in screen
+    assert "is not a git checkout" not in screen
