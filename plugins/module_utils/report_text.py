@@ -22,6 +22,8 @@ _DEFAULT_FILES = {
     for kind in ("", ".override")
     for end in ("yaml", "yml")
 }
+# Ansible says nothing of its own when it is interrupted, so it is said before.
+_CUT_OFF = "If this run is cut off, services may be down: type the same command again, it finds what is done."
 
 
 def evidence(result: dict[str, Any]) -> dict[str, Any]:
@@ -181,7 +183,7 @@ def _left_lines(plan: dict[str, Any]) -> list[str]:
         if keys
     ]
     warnings: list[str] = plan["checkout"].get("warnings", [])
-    return [*lines, *[f"Note: {warning}" for warning in warnings]]
+    return [*lines, *[f"Note: {warning}" for warning in warnings], _CUT_OFF]
 
 
 def candidate_lines(info: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from ansible_collections.usdx.rollback.plugins.module_utils.report_text import failure, way_back, way_out
+from ansible_collections.usdx.rollback.plugins.module_utils.report_text import failure, plan_lines, way_back, way_out
 
 
 def ran(*names: str) -> dict[str, Any]:
@@ -72,3 +72,10 @@ def test_a_service_that_starts_again_and_again_does_not_count_as_running(situati
     states = {"nginx": {"before": "running"}, "web": {"before": "running"}, "indexer": {"before": "exited"}}
     text = way_out({**situation, "failure": failure(told), "now": {"services": states}})
     assert "Running: web. Not ready: nginx. Down: indexer." in text
+
+
+def test_the_plan_ends_with_what_to_type_when_the_run_is_cut_off(situation: dict[str, Any]) -> None:
+    plan = {**situation["plan"], "run_id": "r1", "host": "here", "reason": "none", "release": {"name": "v1.0.2"}}
+    last = plan_lines({**plan, "steps": []})[-1]
+    assert last.startswith("If this run is cut off")
+    assert "same command again" in last
