@@ -7,7 +7,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import re
+import shlex
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,9 +22,10 @@ from .release import parse_release, release_number
 from .release_choice import Choice, Remote, check_pin, check_remote, choose, local_tags, remote_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from .git import Run
+    from .release_choice import Named
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PACKAGE_VERSION = re.compile(r"[ -~]{1,100}")
@@ -99,8 +102,8 @@ def release_checkout(options: Options, run: Run) -> dict[str, Any]:
     git = open_project(options.path, run)
     refuse_unfit(git)
     snapshot = look(git, options)
-    remote = remote_tags(git, options.remote, options.version, options.fetch_timeout)
     local = local_tags(git, options.version)
+    remote = _remote(git, options, local)
     choice = choose(options.version, local, remote, options.commit, [tag.name for tag in git.tags()])
     source = release_tree.Source(git, choice, options.remote, options.fetch_timeout, options.copy_untracked)
     with reader(source) as reading:
@@ -116,7 +119,22 @@ def release_checkout(options: Options, run: Run) -> dict[str, Any]:
         if options.state == "prepared":
             return {**result, **prepared(options, source)}
         plan = make_plan(reading, options, snapshot, choice)
+        if plan.changed:
+            refuse_read_only(
+                git, reading.names("diff", "--name-only", "--no-renames", "-z", snapshot.head, choice.commit)
+            )
     return checked_out(options, source, snapshot, plan, result)
+
+
+def _remote(git: Git, options: Options, local: Mapping[str, Named]) -> Remote:
+    """Ask the remote for the tags of the release, unless its answer could change nothing.
+
+    A full commit id that a tag names here settles which commit is checked out, and users wait for the checkout.
+    """
+    settled = options.state == "checked_out" and any(one.commit == options.commit for one in local.values())
+    if settled:
+        return Remote(options.remote, answered=False, asked=False)
+    return remote_tags(git, options.remote, options.version, options.fetch_timeout)
 
 
 def check_options(options: Options) -> Options:
@@ -164,13 +182,13 @@ def open_project(path: str, run: Run) -> Git:
 
 def refuse_unfit(git: Git) -> None:
     """Refuse a tree in which something is under way."""
-    for name, what, way_out in _UNDER_WAY:
-        if os.path.lexists(git.git_path(name)):
+    *paths, lock = git.git_paths(*(name for name, _what, _way_out in _UNDER_WAY), "index.lock")
+    for path, (_name, what, way_out) in zip(paths, _UNDER_WAY):
+        if os.path.lexists(path):
             raise RollbackError(
                 f"In {git.path} {what} is under way. Nothing was changed.",
                 f"Finish it, or end it with {way_out}, then try again.",
             )
-    lock = git.git_path("index.lock")
     if os.path.lexists(lock):
         raise RollbackError(
             f"Another git process works in {git.path}, or one was killed: {lock} exists. Nothing was changed.",
@@ -181,6 +199,34 @@ def refuse_unfit(git: Git) -> None:
             f"No commit is checked out in {git.path}. Nothing was changed.",
             "Deploy a release there first; there is nothing to roll back from.",
         )
+
+
+def refuse_read_only(git: Git, names: list[str]) -> None:
+    """Refuse a tree whose repository, or whose folders of the files ``names``, git may not write to.
+
+    In check mode too: a rollback must learn it before it stops a service.
+    """
+    repository = str(Path(git.path, git.call("rev-parse", "--git-common-dir").rstrip("\n")))
+    folders = {str(Path(git.path, name).parent) for name in names} | {git.path}
+    found = [folder for folder in sorted(folders) if Path(folder).is_dir()]
+    for places, depth in (([repository], []), (found, ["-maxdepth", "0"])):
+        looked_for = ["-type", "d", "!", "-writable", "-print", "-quit"]
+        _rc, out, _err = git.run([*git.identity.prefix, "find", *places, *depth, *looked_for], timeout=60)
+        if out.strip():
+            folder = out.rstrip("\n")
+            raise RollbackError(
+                f"The user {_user(git.identity.uid)} may not write to {folder}. Nothing was changed.",
+                "Run as the owner of the project directory (become_user) or as root, or give the folder back to its "
+                f"owner: sudo chown -R --reference={shlex.quote(git.path)} {shlex.quote(folder)}",
+            )
+
+
+def _user(uid: int) -> str:
+    """Return the name of a user of this host; not every number has one."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def look(git: Git, options: Options) -> Snapshot:
@@ -383,8 +429,7 @@ def checked_out(
     git, run_id = source.project, options.run_id or ""
     if plan.changed and not options.check_mode:
         apply(options, source, snapshot, plan)
-        verify(git, source.choice, undo_commands(git, run_id, snapshot, plan))
-        left = git.status().untracked
+        left = verify(git, source.choice, undo_commands(git, run_id, snapshot, plan)).untracked
     else:
         left = plan.left
     return {
@@ -459,12 +504,12 @@ def apply(options: Options, source: release_tree.Source, snapshot: Snapshot, pla
         ) from error
 
 
-def verify(git: Git, choice: Choice, undo: list[str]) -> None:
-    """Look at the tree: it must be the release's, without edits."""
+def verify(git: Git, choice: Choice, undo: list[str]) -> Status:
+    """Look at the tree: it must be the release's, without edits. Return what was seen."""
     head, status = git.head(), git.status()
     wrong = [*status.edited, *status.unmerged, *status.submodules_edited, *status.submodules_moved]
     if head == choice.commit and not wrong:
-        return
+        return status
     what = f"these files differ from it: {', '.join(readable(wrong[:5]))}" if wrong else f"HEAD is {head}"
     raise RollbackError(
         f"The tree {git.path} is not what {choice.tag} is: {what}. Local edits and files were saved before.",

@@ -215,6 +215,14 @@ class Git:
         """Return the absolute path of something inside the repository, such as ``objects`` or ``index.lock``."""
         return str(Path(self.path, self.call("rev-parse", "--git-path", name).rstrip("\n")))
 
+    def git_paths(self, *names: str) -> list[str]:
+        """Return the absolute paths of several things inside the repository, with one call where that can be read."""
+        found = self.call("rev-parse", *(word for name in names for word in ("--git-path", name)))
+        lines = found.rstrip("\n").split("\n")
+        if len(lines) != len(names):  # the name of a folder may hold a line feed
+            return [self.git_path(name) for name in names]
+        return [str(Path(self.path, line)) for line in lines]
+
     def object_of(self, expression: str) -> str | None:
         """Return the id that an expression names, or None."""
         return self.line("rev-parse", "--verify", "--quiet", "--end-of-options", expression)

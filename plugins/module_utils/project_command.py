@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     Run = Callable[..., tuple[int, str, str]]
 
 OUTPUT_LIMIT = 4000
+# A script that prints its settings must not put their secrets on the screen and into the journal.
+_SECRET = re.compile(
+    r"""(?ix)( [\w.-]* (?:password|passwd|secret|token|api_?key|private_?key|credential) [\w.-]* ["']? \s* [=:] \s* )
+    (?: "[^"\n]*" | '[^'\n]*' | \S+ )"""
+)
+_URL_SECRET = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")
 # timeout(1) returns 124 when the limit ended the command, 137 when only SIGKILL did.
 _LIMIT_CODES = frozenset({124, 137, -9})
 # Where a name without a slash is looked for, when the environment does not say.
@@ -95,8 +102,9 @@ def carried_out(command: Command, file: str, run: Run) -> dict[str, Any]:
 
 
 def tail(text: str) -> str:
-    """Return the last characters of an output, as text that can be written as JSON."""
-    return text[-OUTPUT_LIMIT:].encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return the last characters of an output without secrets, as text that can be written as JSON."""
+    shown = _URL_SECRET.sub(r"\1not shown", _SECRET.sub(r"\1not shown", text[-2 * OUTPUT_LIMIT :]))
+    return shown[-OUTPUT_LIMIT:].encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def why_failed(facts: dict[str, Any], timeout: float) -> str:

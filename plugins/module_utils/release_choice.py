@@ -30,12 +30,13 @@ class Named:
 
 @dataclass(frozen=True)
 class Remote:
-    """What the remote said about the tags of one release. ``reason`` says why it did not answer."""
+    """What the remote said about the tags of one release. ``reason`` says why it did not answer, when it was asked."""
 
     name: str
     answered: bool
     tags: Mapping[str, Named] = field(default_factory=dict)
     reason: str = ""
+    asked: bool = True
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _choices(name: str, local: Mapping[str, Named], remote: Remote) -> list[Choi
     if here is None:
         return [] if there is None else [Choice(name, there, here=False)]
     if there is None:
-        return [Choice(name, here, here=True, warnings=(_not_compared(name, remote),))]
+        return [Choice(name, here, here=True, warnings=(_not_compared(name, remote),) if remote.asked else ())]
     if there.commit == here.commit:
         return [Choice(name, here, here=True)]
     warning = f"The tag {name} names another commit here than at {remote.name}; the commit was pinned."

@@ -15,6 +15,7 @@ from . import saved_work
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
+_ALIVE = ("running", "restarting", "paused")
 _DEFAULT_FILES = {
     f"{name}{kind}.{end}"
     for name in ("compose", "docker-compose")
@@ -45,12 +46,16 @@ def first_failure(result: dict[str, Any]) -> dict[str, Any]:
     return items[0] if items else result
 
 
-def failure(result: dict[str, Any]) -> dict[str, str]:
-    """Return message and next step of a failed result; both are never empty."""
+def failure(result: dict[str, Any]) -> dict[str, Any]:
+    """Return message and next step of a failed result, and the services that were not ready."""
     failed = first_failure(result)
     if not failed.get("msg"):
         return {"msg": "Another host failed; its message stands above.", "next_step": "Mend that host, then run again."}
-    return {"msg": str(failed["msg"]).strip(), "next_step": str(failed.get("next_step") or "").strip()}
+    return {
+        "msg": str(failed["msg"]).strip(),
+        "next_step": str(failed.get("next_step") or "").strip(),
+        "unready": sorted(failed.get("unready") or {}),
+    }
 
 
 def refusal(result: dict[str, Any]) -> str:
@@ -250,29 +255,36 @@ def way_out(situation: dict[str, Any]) -> str:
     title = f"Step {plan['titles'][step]['title']!r}" if step else "The run"
     before = name_of(plan["checkout"].get("before", {}))
     back = way_back(situation)
-    words = [f"{title} failed: {told['msg']} {told['next_step']}".strip(), _states(situation["now"])]
-    if back:
-        words.append(f"The database was not touched. To go back to {before}, type: {'; '.join(back)} .")
-    else:
-        words.append(f"Nothing that runs was touched: the services of {before} still run.")
-    words.append("To go on, mend the cause and run the same command again; what is done is found and kept.")
-    return " ".join(words)
+    words = [
+        f"{title} failed: {told['msg']} {told['next_step']}".strip(),
+        _states(situation["now"], told.get("unready", [])),
+    ]
+    last = "To go on, mend the cause and run the same command again; what is done is found and kept."
+    if not back:
+        return " ".join([*words, f"Nothing that runs was touched: the services of {before} still run.", last])
+    words.append(f"The database was not touched. To go back to {before}, type:")
+    commands = "\n".join(f"  {command}" for command in back)
+    return f"{' '.join(words)}\n\n{commands}\n\n{last}"
 
 
-def _states(now: dict[str, Any]) -> str:
+def _states(now: dict[str, Any], unready: list[str]) -> str:
+    """Return which services run; one that starts again and again runs at times, but is not ready."""
     services: dict[str, dict[str, Any]] = now.get("services", {})
     if not services:
         return "What runs now could not be seen."
-    running = [name for name, service in sorted(services.items()) if service.get("before") == "running"]
-    down = [name for name in sorted(services) if name not in running]
-    return f"Running: {', '.join(running) or 'none'}. Down: {', '.join(down) or 'none'}."
+    up = [name for name, service in sorted(services.items()) if service.get("before") == "running"]
+    ready, late = [name for name in up if name not in unready], [name for name in up if name in unready]
+    down = [name for name in sorted(services) if name not in up]
+    text = f"Running: {', '.join(ready) or 'none'}. " + (f"Not ready: {', '.join(late)}. " if late else "")
+    return f"{text}Down: {', '.join(down) or 'none'}."
 
 
 def way_back(situation: dict[str, Any]) -> list[str]:
-    """Return the shell lines that bring the former release back, in order; empty where nothing was stopped.
+    """Return the shell commands that bring the former release back, in order; empty where nothing was stopped.
 
-    Within a line the first command that fails ends it. Containers that were only stopped are started by a line of their
-    own: they hold the former release whatever became of the tree, and the outage must end.
+    Each is a chain, a line for each of its links, because Ansible folds a long line where it likes; the first link that
+    fails ends it. Containers that were only stopped are started by a command of their own: they hold the former release
+    whatever became of the tree, and the outage must end.
     """
     plan = situation["plan"]
     results: dict[str, dict[str, Any]] = plan["results"]
@@ -285,9 +297,13 @@ def way_back(situation: dict[str, Any]) -> list[str]:
         commands += _variables_back(plan)
     if "start_services" not in started:
         stopped = _running_containers(results.get("stop_services", {}))
-        lines = [" && ".join(commands)] if commands else []
+        lines = [_chain(commands)] if commands else []
         return lines + ([shlex.join(["docker", "start", *stopped])] if stopped else [])
-    return [" && ".join([*commands, *_images_back(results.get("prepare_release", {})), _services_back(plan)])]
+    return [_chain([*commands, *_images_back(results.get("prepare_release", {})), *_services_back(plan)])]
+
+
+def _chain(commands: list[str]) -> str:
+    return " &&\n  ".join(commands)
 
 
 def _running_containers(stop: dict[str, Any]) -> list[str]:
@@ -330,14 +346,17 @@ def _images_back(prepared: dict[str, Any]) -> list[str]:
     return [shlex.join(["docker", "tag", image_id, name]) for image_id, name in sorted(pairs)]
 
 
-def _services_back(plan: dict[str, Any]) -> str:
-    """Return the command that starts the services that ran, without a build and with the keep services left alone."""
+def _services_back(plan: dict[str, Any]) -> list[str]:
+    """Return the commands that start the services that ran, without a build and with the keep services left alone."""
     files = [word for file in _compose_files(plan) for word in ("-f", file)]
-    files += [word for file in _in_directory(plan, "env_files") for word in ("--env-file", file)]
+    environment = plan.get("environment_files") or _in_directory(plan, "env_files")
+    files += [word for file in environment for word in ("--env-file", file)]
     stopped: dict[str, dict[str, Any]] = plan["results"].get("stop_services", {}).get("services", {})
-    services = sorted(name for name, service in stopped.items() if service.get("before") == "running")
+    services = sorted(name for name, service in stopped.items() if service.get("before") in _ALIVE)
+    if not services:  # without names Compose would start, and recreate, the keep services too
+        return []
     argv = ["docker", "compose", "-p", plan["project"], *files, "up", "--detach", "--no-build", "--no-deps", *services]
-    return f"cd {shlex.quote(plan['directory'])} && {shlex.join(argv)}"
+    return [f"cd {shlex.quote(plan['directory'])}", shlex.join(argv)]
 
 
 def _compose_files(plan: dict[str, Any]) -> list[str]:

@@ -81,6 +81,8 @@ options:
     description:
       - The name of the remote that tags are compared with and fetched from.
       - When it does not answer and the tag exists here, the module goes on with a warning.
+      - It is not asked with O(state=checked_out) when O(commit) is a full commit id that the tag names here. Its answer
+        could change nothing then, and users may be waiting.
     type: str
     default: origin
   fetch_timeout:
@@ -183,7 +185,7 @@ leftovers:
   type: dict
   sample: {"files": ["notes.txt"], "count": 1, "removed": [], "ref": null}
 remote:
-  description: Whether the remote answered, and the commit that its tag names, or null.
+  description: Whether the remote was asked and answered, and the commit that its tag names, or null.
   returned: success
   type: dict
   sample: {"name": "origin", "answered": true, "commit": "3f2a91c0d4be5a6b7c8d9e0f1a2b3c4d5e6f7a8b"}

@@ -257,6 +257,16 @@ def test_remote_that_is_gone(project: Project) -> None:
     assert done["remote"] == {"name": "origin", "answered": False, "commit": None}
 
 
+def test_full_pin_needs_no_remote(project: Project) -> None:
+    """A tag here that names the full pin is checked out without a question to the remote, so without a warning."""
+    shutil.rmtree(project.remote)
+    done = project.checkout(commit=project.old)
+    assert done["after"]["commit"] == project.old
+    assert (done["warnings"], done["remote"]["answered"]) == ([], False)
+    short = project.checkout(commit=project.old[:12], check_mode=True)
+    assert "was not compared with origin" in short["warnings"][0]
+
+
 def test_remote_that_hangs(project: Project) -> None:
     """A remote that accepts and never answers costs fetch_timeout, no more."""
     with socket.socket() as listener:
@@ -705,3 +715,15 @@ def test_many_leftovers_and_odd_names(project: Project) -> None:
     assert len(done["leftovers"]["removed"]) == 150
     assert git(project.tree, "status", "--porcelain") == ""
     assert "\\udcff\nodd" in done["leftovers"]["removed"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.parametrize("place", [".git/refs", ".git/objects", "old"])
+def test_a_tree_that_git_may_not_write_to_is_refused_before_anything_changes(project: Project, place: str) -> None:
+    command("chown", "-R", f"{NOBODY}:{NOBODY}", str(project.tree))
+    (project.tree / "old").mkdir()  # v1.0.2 has a file in this folder
+    command("chown", f"{NOBODY}:{NOBODY}" if place != "old" else "0:0", str(project.tree / "old"))
+    command("chown", "0:0", str(project.tree / place))
+    error = refused(project, check_mode=True)
+    assert "may not write to" in error.msg
+    assert "Nothing was changed" in error.msg

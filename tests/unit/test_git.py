@@ -118,3 +118,18 @@ def test_untracked_files_by_pattern(tmp_path: Path) -> None:
     assert release_tree.untracked_files(tree, ("conf/*",)) == ["conf/c.txt"]
     assert release_tree.untracked_files(tree, (":(exclude)x",)) == []
     assert release_tree.untracked_files(tree, ()) == []
+
+
+@pytest.mark.parametrize("name", ["project", "line\nfeed"])
+def test_paths_inside_the_repository(tmp_path: Path, name: str) -> None:
+    """Several paths with one call are what each call alone returns, also in a worktree, whose paths are absolute."""
+    main = tmp_path / name
+    main.mkdir()
+    git(main, "init", "--quiet")
+    commit(main, "first", "2024-12-01T09:00:00Z", file="text\n")
+    git(main, "worktree", "add", "--quiet", "--detach", str(tmp_path / "beside"))
+    for tree in (main, tmp_path / "beside"):
+        project = Git(str(tree), run)
+        names = ("MERGE_HEAD", "index.lock", "objects")
+        assert project.git_paths(*names) == [project.git_path(one) for one in names]
+        assert project.git_path("index.lock").endswith("index.lock")

@@ -63,6 +63,11 @@ def test_only_here_is_a_warning(remote: Remote, said: str) -> None:
     assert said in choose("v1", {"v1": A}, remote, None, []).warnings[0]
 
 
+def test_remote_that_was_not_asked_is_no_warning() -> None:
+    """Nobody is told that a comparison is missing which was not wanted."""
+    assert choose("v1", {"v1": A}, Remote("origin", answered=False, asked=False), A.commit, []).warnings == ()
+
+
 def test_moved_tag_is_refused_and_a_pin_decides() -> None:
     """Each of the two commits can be trusted; no other."""
     with pytest.raises(RollbackError) as caught:

@@ -174,9 +174,19 @@ def test_evidence_does_not_change_the_result() -> None:
     assert before == LOOP
 
 
+def back(situation: dict[str, Any]) -> list[str]:
+    """Return the commands of the way back, each in one line."""
+    return [" ".join(command.split()) for command in report_text.way_back(situation)]
+
+
+def last_words(situation: dict[str, Any]) -> str:
+    """Return the last words of a run in one line."""
+    return " ".join(report_text.way_out(situation).split())
+
+
 def test_failure() -> None:
-    assert report_text.failure(LOOP) == {"msg": "The command false failed.", "next_step": "Repair it."}
-    assert report_text.failure({"failed": True, "msg": " x\n"}) == {"msg": "x", "next_step": ""}
+    assert report_text.failure(LOOP) == {"msg": "The command false failed.", "next_step": "Repair it.", "unready": []}
+    assert report_text.failure({"failed": True, "msg": " x\n"}) == {"msg": "x", "next_step": "", "unready": []}
     other = report_text.failure({})
     assert other["msg"].startswith("Another host failed")
     assert other["next_step"]
@@ -254,8 +264,8 @@ def test_summary_names_what_was_killed_and_which_command_failed() -> None:
 @pytest.mark.parametrize("step", ["announce", "prepare_release"])
 def test_before_the_stop_nothing_has_to_be_brought_back(step: str) -> None:
     situation = failed_at(step)
-    assert report_text.way_back(situation) == []
-    words = report_text.way_out(situation)
+    assert back(situation) == []
+    words = last_words(situation)
     assert "Nothing that runs was touched: the services of v1.0.3 (a2496e92cf75) still run." in words
     assert "type:" not in words
 
@@ -263,11 +273,11 @@ def test_before_the_stop_nothing_has_to_be_brought_back(step: str) -> None:
 def test_after_the_stop_the_containers_are_started_last_stopped_first() -> None:
     situation = failed_at("stop_services")
     stopped(situation["now"], "indexer", "nginx")
-    assert report_text.way_back(situation) == [START_BACK]
-    words = report_text.way_out(situation)
+    assert back(situation) == [START_BACK]
+    words = last_words(situation)
     assert "Step 'Stop services' failed: " in words
     assert "Running: webapp. Down: indexer, nginx. The database was not touched." in words
-    assert f"To go back to v1.0.3 (a2496e92cf75), type: {START_BACK} ." in words
+    assert f"To go back to v1.0.3 (a2496e92cf75), type: {START_BACK} To go on" in words
 
 
 def test_only_containers_that_ran_are_started() -> None:
@@ -275,22 +285,22 @@ def test_only_containers_that_ran_are_started() -> None:
     services = situation["plan"]["results"]["stop_services"]["services"]
     services["nginx"]["containers"][0]["before"] = "exited"
     services["webapp"]["containers"][0]["one_off"] = True
-    assert report_text.way_back(situation) == ["docker start usdx-wexel-indexer-1"]
+    assert back(situation) == ["docker start usdx-wexel-indexer-1"]
     services["indexer"]["containers"] = []
-    assert report_text.way_back(situation) == []
+    assert back(situation) == []
 
 
 def test_after_the_switch_the_tree_goes_back_and_the_start_does_not_wait_for_it() -> None:
     """A checkout that failed half-way must not keep the services down: they start by a line of their own."""
     situation = failed_at("switch_release")
-    assert report_text.way_back(situation) == [GIT_BACK, START_BACK]
-    assert f"type: {GIT_BACK}; {START_BACK} ." in report_text.way_out(situation)
+    assert back(situation) == [GIT_BACK, START_BACK]
+    assert f"type: {GIT_BACK} {START_BACK} To go on" in last_words(situation)
 
 
 @pytest.mark.parametrize("step", ["start_services", "verify_release"])
 def test_after_the_start_tree_names_of_images_and_services_go_back(step: str) -> None:
     situation = failed_at(step)
-    (line,) = report_text.way_back(situation)
+    (line,) = back(situation)
     assert line.startswith(f"{GIT_BACK} && docker tag sha256:c94b6448c5adc")
     assert line.count("docker tag ") == 3
     assert (
@@ -300,7 +310,7 @@ def test_after_the_start_tree_names_of_images_and_services_go_back(step: str) ->
 
 
 def test_the_real_failure_is_told_whole() -> None:
-    words = report_text.way_out(load("failed_run"))
+    words = last_words(load("failed_run"))
     assert words.startswith("Step 'Verify rollback' failed: The project's command false failed: it returned 1.")
     assert "Running: indexer, nginx, webapp. Down: none." in words
     assert words.endswith("run the same command again; what is done is found and kept.")
@@ -313,7 +323,7 @@ def test_the_services_that_ran_come_back_not_those_of_the_release() -> None:
     results["prepare_release"]["services"]["added"] = {"action": "build", "before": None}
     del results["prepare_release"]["services"]["nginx"]
     results["stop_services"]["services"]["crashed"] = {"before": "exited", "containers": []}
-    assert report_text.way_back(situation)[0].endswith(f" && {UP_BACK}")
+    assert back(situation)[0].endswith(f" && {UP_BACK}")
 
 
 def test_images_without_a_name_are_not_named() -> None:
@@ -321,13 +331,13 @@ def test_images_without_a_name_are_not_named() -> None:
     services = situation["plan"]["results"]["prepare_release"]["services"]
     services["webapp"]["before"]["image"] = "registry:5000/webapp@sha256:00"
     services["indexer"]["before"] = {"image": None, "image_id": None, "state": "absent"}
-    assert report_text.way_back(situation)[0].count("docker tag ") == 1
+    assert back(situation)[0].count("docker tag ") == 1
 
 
 def test_compose_files_and_awkward_names_are_quoted() -> None:
     situation = failed_at("start_services")
     situation["plan"].update(compose_files=["a b.yml", "c.yml"], directory="/opt/my app")
-    assert report_text.way_back(situation)[0].endswith(
+    assert back(situation)[0].endswith(
         "cd '/opt/my app' && docker compose -p usdx-wexel -f 'a b.yml' -f c.yml up --detach --no-build --no-deps "
         "indexer nginx webapp"
     )
@@ -338,18 +348,18 @@ def test_files_that_compose_does_not_find_by_itself_are_named() -> None:
     tree = situation["plan"]["checkout"]["tree"]
     prepared = situation["plan"]["results"]["prepare_release"]
     prepared.update(config_files=[f"{tree}/deploy/stack.yml"], env_files=["/opt/usdx-wexel/.env"])
-    assert report_text.way_back(situation)[0].endswith(
+    assert back(situation)[0].endswith(
         "docker compose -p usdx-wexel -f deploy/stack.yml --env-file .env up --detach --no-build --no-deps "
         "indexer nginx webapp"
     )
     prepared.update(config_files=[f"{tree}/docker-compose.yml"], env_files=[])
-    assert report_text.way_back(situation)[0].endswith(UP_BACK)
+    assert back(situation)[0].endswith(UP_BACK)
 
 
 def test_without_variables_no_file_is_edited() -> None:
     situation = failed_at("switch_release")
     del situation["plan"]["results"]["switch_release"]["variables"]
-    assert report_text.way_back(situation) == [GIT_BACK.rpartition(" && sed")[0], START_BACK]
+    assert back(situation) == [GIT_BACK.rpartition(" && sed")[0], START_BACK]
 
 
 @pytest.mark.parametrize("value", ["1.0.3", "a|b&c\\d", "a b'c\"d e", "$(touch x)`y`", "", None])
@@ -365,7 +375,7 @@ def test_the_commands_put_the_environment_file_back(tmp_path: Path, value: str |
     switch = situation["plan"]["results"]["switch_release"]
     switch["undo"] = []
     switch["variables"]["before"] = {"APP_VERSION": value}
-    line = report_text.way_back(situation)[0]
+    line = back(situation)[0]
     subprocess.run(["sh", "-c", line], check=True, cwd=tmp_path)
     assert file.read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
@@ -373,14 +383,14 @@ def test_the_commands_put_the_environment_file_back(tmp_path: Path, value: str |
 
 def test_when_another_host_failed_the_way_back_is_still_printed() -> None:
     situation = failed_at("stop_services") | {"failure": report_text.failure({})}
-    words = report_text.way_out(situation)
+    words = last_words(situation)
     assert "Step 'Stop services' failed: Another host failed; its message stands above. Mend that host" in words
-    assert f"type: {START_BACK} ." in words
+    assert f"type: {START_BACK} To go on" in words
 
 
 @pytest.mark.parametrize("now", [{}, {"failed": True, "msg": "The Docker daemon does not answer"}])
 def test_a_daemon_that_is_gone_is_not_taken_for_services_that_are_down(now: dict[str, Any]) -> None:
-    words = report_text.way_out(failed_at("start_services") | {"now": now})
+    words = last_words(failed_at("start_services") | {"now": now})
     assert "What runs now could not be seen." in words
     assert "Down:" not in words
     assert UP_BACK in words
@@ -388,5 +398,5 @@ def test_a_daemon_that_is_gone_is_not_taken_for_services_that_are_down(now: dict
 
 def test_a_failure_before_the_first_step() -> None:
     situation = load("failed_run") | {"step": "", "events": []}
-    assert report_text.way_out(situation).startswith("The run failed: ")
-    assert report_text.way_back(situation) == []
+    assert last_words(situation).startswith("The run failed: ")
+    assert back(situation) == []

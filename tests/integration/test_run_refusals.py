@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run refuses before it looks at the project: tags, which would leave out most of it, and a silent host."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INVENTORY = """\
+rollback_app:
+  hosts:
+    here:
+      ansible_connection: local
+      ansible_python_interpreter: "{{ ansible_playbook_python }}"
+      rollback_project_directory: %s
+      rollback_application_services: [web]
+      rollback_keep_services: [db]
+"""
+SILENT = """\
+    there:
+      ansible_connection: ssh
+      ansible_host: 127.0.0.1
+      ansible_port: 1
+      rollback_project_directory: /nowhere
+      rollback_application_services: [web]
+      rollback_keep_services: [db]
+"""
+
+
+def play(directory: Path, *argv: str, more: str = "") -> tuple[int, str]:
+    inventory = directory / "hosts.yml"
+    inventory.write_text(INVENTORY % directory + more, encoding="utf-8")
+    program = Path(sys.executable).with_name("ansible-playbook")
+    words = [program, "-i", inventory, ROOT / "rollback.yml", "-e", "version=v1.0.2", *argv]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.parametrize("argv", [("--tags", "stop"), ("--skip-tags", "all"), ("--tags", "stop", "--limit", "here")])
+def test_a_run_of_parts_is_refused(tmp_path: Path, argv: tuple[str, ...]) -> None:
+    code, screen = play(tmp_path, *argv)
+    assert code == 2
+    assert "cannot be carried out in parts. Nothing was changed." in screen
+
+
+def test_a_tag_to_skip_that_nothing_has_does_no_harm(tmp_path: Path) -> None:
+    code, screen = play(tmp_path, "--skip-tags", "notest")
+    assert code == 2
+    assert "is not a git checkout" in screen
+    assert "cannot be carried out in parts" not in screen
+
+
+def test_a_host_that_does_not_answer_is_named_and_ends_the_run_for_all(tmp_path: Path) -> None:
+    code, screen = play(tmp_path, more=SILENT)
+    assert code == 2
+    assert "The host there does not answer" in screen
+    assert "Nothing was changed on any host" in screen
+    assert "is not a git checkout" not in screen

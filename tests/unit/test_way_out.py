@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last words of a failed run: commands that bring back exactly what ran before."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+from ansible_collections.usdx.rollback.plugins.module_utils.report_text import failure, way_back, way_out
+
+
+def ran(*names: str) -> dict[str, Any]:
+    containers = [{"name": f"shop-{name}-1", "before": "running", "one_off": False} for name in names]
+    return {"before": "running", "containers": containers}
+
+
+@pytest.fixture
+def situation() -> dict[str, Any]:
+    """Return a run to a release without the indexer and with a service of its own, failed at the start."""
+    checkout = {"before": {"release": "v1.0.3", "commit": "a" * 40}}
+    before = {"image": "shop-web:1.0.3", "image_id": "sha256:" + "3" * 64}
+    results = {
+        "prepare_release": {"services": {"web": {"before": before}, "legacy": {"before": {}}}},
+        "stop_services": {"order": [["indexer"], ["web", "legacy"]],
+                          "services": {"indexer": ran("indexer"), "web": ran("web"), "legacy": {"containers": []}}},
+        "switch_release": {"undo": ["git -C /srv/my\\ shop checkout main --"]},
+    }  # fmt: skip
+    plan = {
+        "project": "shop", "directory": "/srv/my shop", "checkout": checkout, "results": results,
+        "titles": {"start_services": {"title": "Restart services"}}, "variables_file": "/srv/my shop/.env",
+        "compose_files": ["prod.yml"], "environment_files": ["prod.env"],
+    }  # fmt: skip
+    steps = ["prepare_release", "stop_services", "switch_release", "start_services"]
+    return {
+        "plan": plan, "step": "start_services", "failure": {"msg": "It failed.", "next_step": "Look."},
+        "now": {}, "events": [{"event": "step_started", "step": step} for step in steps],
+    }  # fmt: skip
+
+
+def test_the_services_that_ran_are_started_and_no_others(situation: dict[str, Any]) -> None:
+    assert way_back(situation)[-1].split()[-2:] == ["indexer", "web"]
+
+
+def test_no_service_is_started_when_none_ran(situation: dict[str, Any]) -> None:
+    situation["plan"]["results"]["stop_services"] = {}
+    assert "docker compose" not in way_back(situation)[-1]
+
+
+def test_compose_is_given_the_files_of_the_inventory(situation: dict[str, Any]) -> None:
+    assert "-f prod.yml --env-file prod.env up" in way_back(situation)[-1]
+
+
+def test_the_commands_can_be_pasted_as_they_stand(situation: dict[str, Any]) -> None:
+    pasted = way_out(situation).partition("type:\n")[2].partition("To go on")[0]
+    assert subprocess.run(["bash", "-n", "-c", pasted], check=False).returncode == 0
+    told = "git() { echo git; }; docker() { echo docker; return 1; }; cd() { echo cd; };"
+    done = subprocess.run(["bash", "-c", told + pasted], check=False, capture_output=True, text=True)
+    assert done.stdout.split() == ["git", "docker"]
+    assert done.returncode == 1
+
+
+def test_nothing_to_type_when_nothing_was_stopped(situation: dict[str, Any]) -> None:
+    situation["events"] = situation["events"][:1]
+    assert way_back(situation) == []
+    assert "still run" in way_out(situation)
+
+
+def test_a_service_that_starts_again_and_again_does_not_count_as_running(situation: dict[str, Any]) -> None:
+    told = {"msg": "nginx restarted 3 times.", "unready": {"nginx": [{"state": "restarting"}]}}
+    states = {"nginx": {"before": "running"}, "web": {"before": "running"}, "indexer": {"before": "exited"}}
+    text = way_out({**situation, "failure": failure(told), "now": {"services": states}})
+    assert "Running: web. Not ready: nginx. Down: indexer." in text
