@@ -13,9 +13,10 @@ if [ "$shipped" != "$wanted" ]; then
   printf 'The archive ships\n  %s\nand should ship\n  %s\n' "$shipped" "$wanted"
   exit 1
 fi
-ansible-galaxy collection install --offline --collections-path .cache/installed "$archive" >/dev/null
+ansible-galaxy collection install --force --offline --collections-path .cache/installed "$archive" >/dev/null
 cd .cache/installed
-export ANSIBLE_CONFIG=/dev/null ANSIBLE_COLLECTIONS_PATH="$PWD"
+: >ansible.cfg
+export ANSIBLE_CONFIG="$PWD/ansible.cfg" ANSIBLE_COLLECTIONS_PATH="$PWD"
 ansible-playbook usdx.rollback.rollback --syntax-check -i localhost, >/dev/null
 ansible-playbook usdx.rollback.application_bug --syntax-check -i localhost, >/dev/null
 # Without an inventory of application hosts the installed playbook refuses in plain words.
