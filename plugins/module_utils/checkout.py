@@ -429,9 +429,10 @@ def checked_out(
     git, run_id = source.project, options.run_id or ""
     if plan.changed and not options.check_mode:
         apply(options, source, snapshot, plan)
-        left = verify(git, source.choice, undo_commands(git, run_id, snapshot, plan)).untracked
+        undo = undo_commands(git, run_id, snapshot, plan)
+        left = verify(git, source.choice, undo).untracked
     else:
-        left = plan.left
+        undo, left = undo_commands(git, run_id, snapshot, plan), plan.left
     return {
         **result,
         "changed": plan.changed,
@@ -446,7 +447,7 @@ def checked_out(
         "fetched": plan.fetch,
         "tree": git.path,
         "copied": [],
-        "undo": undo_commands(git, run_id, snapshot, plan),
+        "undo": undo,
         "diff": diff(snapshot, source.choice, plan, run_id),
     }
 
