@@ -97,7 +97,7 @@ def test_the_plan_names_what_is_new_what_is_gone_and_what_is_removed() -> None:
     assert "         reports: not in this release, stays stopped" in lines
     assert "         files that Git does not know are saved and removed (7): a, b, c, d, e" in lines
     assert any(line.endswith("no service keep running") for line in lines)
-    assert lines[-1] == "Note: The remote did not answer."
+    assert lines[-2] == "Note: The remote did not answer."
 
 
 @pytest.mark.parametrize(
