@@ -71,6 +71,7 @@ class Measured:
     variant: str
     round: int
     outage_ms: float
+    outages: int
     failed: int
     requests: int
     answers_s: float | None
@@ -162,16 +163,10 @@ def measure(demo: stack.Demo, variant: str, number: int, rate: float) -> Measure
         watch.join(timeout=30)
         watch.ended.set()
     return Measured(
-        variant,
-        number,
-        seen["longest_outage_ms"],
-        seen["failed"],
-        seen["requests"],
-        watch.seconds,
-        ends,
-        rc,
-        last_lines,
-    )
+        variant=variant, round=number, outage_ms=seen["longest_outage_ms"], outages=seen["outages"],
+        failed=seen["failed"], requests=seen["requests"], answers_s=watch.seconds, ends_s=ends, rc=rc,
+        last_lines=last_lines,
+    )  # fmt: skip
 
 
 # --- all runs ---------------------------------------------------------------------------------------------------------
@@ -201,8 +196,9 @@ def measure_all(options: argparse.Namespace) -> list[Measured]:
 
 def line_of(one: Measured) -> str:
     """Return one run in a line."""
-    told = f"{one.variant:<3} outage {one.outage_ms:.0f} ms, {one.failed} of {one.requests} requests failed"
-    told += f", {GOOD} answers after {one.answers_s} s, done after {one.ends_s} s"
+    told = f"{one.variant:<3} outage {one.outage_ms:.0f} ms (longest of {one.outages}), "
+    told += f"{one.failed} of {one.requests} requests failed, "
+    told += f"{GOOD} answers after {one.answers_s} s, done after {one.ends_s} s"
     return told + (f"; exit code {one.rc}\n" + "\n".join(one.last_lines) if one.rc else "")
 
 
