@@ -11,6 +11,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,9 @@ def repository(directory: Path) -> dict[str, Any]:
     }
 
 
-def leavings(directory: Path) -> list[str]:
-    """Return what runs have left in a folder for temporary files; each scenario has its own."""
-    return sorted(path.name for path in directory.glob("usdx-rollback*"))
+def leavings() -> list[str]:
+    """Return what runs have left in the folder for temporary files; each scenario has its own, by TMPDIR."""
+    return sorted(path.name for path in Path(tempfile.gettempdir()).glob("usdx-rollback*"))
 
 
 def take(directory: Path) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def take(directory: Path) -> dict[str, Any]:
         "tree": tree(project),
         "repository": repository(project),
         "state": sorted(tree(directory / "state")) if (directory / "state").exists() else [],
-        "leavings": leavings(directory / "tmp"),
+        "leavings": leavings(),
     }
 
 
