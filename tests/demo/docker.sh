@@ -24,7 +24,14 @@ compose_works() {
   [[ ${version%%.*} =~ ^[0-9]+$ && ${version%%.*} -ge 2 ]]
 }
 
-daemon_runs() { grep -qsx dockerd /proc/[0-9]*/comm; }
+# A killed daemon that nobody has waited for still has a name in /proc, but its state is Z.
+daemon_runs() {
+  local comm
+  for comm in $(grep -lsx dockerd /proc/[0-9]*/comm); do
+    if ! grep -qs '^State:[[:space:]]*Z' "${comm%/comm}/status"; then return 0; fi
+  done
+  return 1
+}
 
 may_install() { have apt-get && [[ $EUID -eq 0 && " $ID ${ID_LIKE:-} " =~ ' '(debian|ubuntu)' ' ]]; }
 
