@@ -27,8 +27,8 @@ compose_works() {
 # A killed daemon that nobody has waited for still has a name in /proc, but its state is Z.
 daemon_runs() {
   local comm
-  for comm in $(grep -lsx dockerd /proc/[0-9]*/comm); do
-    if ! grep -qs '^State:[[:space:]]*Z' "${comm%/comm}/status"; then return 0; fi
+  for comm in /proc/[0-9]*/comm; do
+    if grep -qsx dockerd "$comm" && ! grep -qs '^State:[[:space:]]*Z' "${comm%/comm}/status"; then return 0; fi
   done
   return 1
 }
@@ -106,7 +106,7 @@ start_daemon() {
   else
     say "starting the Docker daemon; its log is $log"
     # A daemon that was killed leaves this file, and no other can start.
-    rm -f /var/run/docker.pid
+    rm -rf /var/run/docker.pid /var/run/docker/containerd
     setsid nohup dockerd >"$log" 2>&1 </dev/null &
     daemon=$!
     echo "$daemon" >"$started_by_us"
