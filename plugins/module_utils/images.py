@@ -22,6 +22,9 @@ from .project import API_ERRORS
 from .release import release_number, same_release
 
 REUSE, BUILD, PULL = "reuse", "build", "pull"
+# Images are kept as usdx-rollback/<project>/<service>:<first digits of the commit>.
+PIN_FOLDER = "usdx-rollback/"
+PIN_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def repository_of(project: str, service: str) -> str:
 
     Names that Docker does not take as a repository are made plain, with a checksum so that they stay different.
     """
-    return f"usdx-rollback/{_plain(project)}/{_plain(service)}"
+    return f"{PIN_FOLDER}{_plain(project)}/{_plain(service)}"
 
 
 def _plain(name: str) -> str:
@@ -86,7 +89,7 @@ def _plain(name: str) -> str:
 
 def pin_of(project: str, service: str, commit: str) -> str:
     """Return the name under which the image of a service at a commit is kept; empty without a commit."""
-    return f"{repository_of(project, service)}:{commit[:12]}" if commit else ""
+    return f"{repository_of(project, service)}:{commit[:PIN_DIGITS]}" if commit else ""
 
 
 def before_of(project: str, service: str, run_id: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkout import open_project
 from .docker_client import PROJECT_LABEL, REVISION_LABEL, SERVICE_LABEL, connect
+from .images import PIN_DIGITS, PIN_FOLDER, repository_of, split_reference
 from .journal import verified_releases
 from .release import same_release
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from docker.client import DockerClient
 
     from .git import Run, Tag
-
-PIN_REPOSITORY = "usdx-rollback"
-_PIN_LENGTH = 12
 
 
 @dataclass(frozen=True)
@@ -36,20 +34,13 @@ class LocalImage:
     revision: str
 
 
-def split_reference(reference: str) -> tuple[str, str]:
-    """Return repository and tag of an image reference; a port of a registry is no tag."""
-    name = reference.partition("@")[0]
-    head, colon, tail = name.rpartition(":")
-    return (head, tail) if colon and "/" not in tail else (name, "latest")
-
-
 def image_of_release(images: list[LocalImage], tag: Tag) -> str | None:
     """Return the id of the image that belongs to a release, or ``None``.
 
     ``images`` are those of one service. Pinned by commit, labelled with the commit, or tagged with the release's name.
     """
     for image in images:
-        pinned = image.repository.startswith(f"{PIN_REPOSITORY}/") and image.tag == tag.commit[:_PIN_LENGTH]
+        pinned = image.repository.startswith(PIN_FOLDER) and image.tag == tag.commit[:PIN_DIGITS]
         if pinned or image.revision == tag.commit or (not image.revision and same_release(image.tag, tag.name)):
             return image.image_id
     return None
@@ -116,7 +107,7 @@ def suggest(candidates: list[dict[str, Any]]) -> str | None:
 def images_by_service(client: DockerClient, project: str, services: list[str]) -> dict[str, list[LocalImage]]:
     """Return the local images of each service: under the names its containers use, Compose's default name, its pins."""
     repositories = {
-        service: {f"{project}-{service}", f"{project}_{service}", f"{PIN_REPOSITORY}/{project}/{service}"}
+        service: {f"{project}-{service}", f"{project}_{service}", repository_of(project, service)}
         for service in services
     }
     for container in client.api.containers(all=True, filters={"label": f"{PROJECT_LABEL}={project}"}):

@@ -39,8 +39,8 @@ from .project import (
     require_project,
     summary,
 )
+from .readiness import Awaited, Waiter, needs_health
 from .release import release_number
-from .wait import Awaited, Waiter, needs_health
 
 if TYPE_CHECKING:
     from docker.client import DockerClient
@@ -232,7 +232,8 @@ def _guard_networks(  # noqa: PLR0913 - all of it is looked at
 ) -> None:
     """Refuse a release whose networks Compose would make anew under the feet of keep services.
 
-    Compose 2.31 and later compares a hash; where it differs it stops the containers on the network and removes it.
+    Seen with Compose 5.6.1, not with 2.26.1: it compares a hash, and where that differs it stops the containers on the
+    network. The version in which that began is not known for certain, so ``NETWORK_HASH_SINCE`` is a cautious choice.
     """
     used = {name for one in services for name in config["services"][one].get("networks") or {}}
     wanted = {one.get("name", name): one for name, one in (config.get("networks") or {}).items() if name in used}

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.usdx.rollback.plugins.module_utils import release_candidates
+from ansible_collections.usdx.rollback.plugins.module_utils import images, release_candidates
 from ansible_collections.usdx.rollback.plugins.module_utils.docker_client import REVISION_LABEL, SERVICE_LABEL
 from ansible_collections.usdx.rollback.plugins.module_utils.git import Tag
 from ansible_collections.usdx.rollback.plugins.module_utils.release_candidates import LocalImage
@@ -47,12 +47,12 @@ def candidate(release: str, relation: str, verified_at: str | None = None) -> di
     ],
 )
 def test_split_reference(reference: str, parts: tuple[str, str]) -> None:
-    assert release_candidates.split_reference(reference) == parts
+    assert images.split_reference(reference) == parts
 
 
 @given(st.text(max_size=40))
 def test_any_reference_has_two_parts(reference: str) -> None:
-    repository, name = release_candidates.split_reference(reference)
+    repository, name = images.split_reference(reference)
     assert "/" not in name
     assert reference.startswith(repository)
 
@@ -166,14 +166,14 @@ def test_images_are_found_under_each_name_of_their_service_only() -> None:
         {"Image": "sha256:00", "Labels": {SERVICE_LABEL: "webapp"}},
         {"Image": "postgres:15", "Labels": {SERVICE_LABEL: "db"}},
     ]
-    images = [
+    local = [
         {"Id": "1", "RepoTags": ["registry:5000/shop:8", "other:8"], "Labels": {REVISION_LABEL: A}},
         {"Id": "2", "RepoTags": ["wexel-webapp:1", "wexel_indexer:1", f"{PIN}:{B[:12]}"], "Labels": None},
         {"Id": "3", "RepoTags": None, "Labels": None},
         {"Id": "4", "RepoTags": ["postgres:15", "wexel-webapp2:1"], "Labels": {}},
     ]
     found = release_candidates.images_by_service(
-        Daemon(containers, images), "wexel", ["webapp", "indexer"]  # type: ignore[arg-type]
+        Daemon(containers, local), "wexel", ["webapp", "indexer"]  # type: ignore[arg-type]
     )  # fmt: skip
     assert found == {
         "webapp": [
@@ -183,3 +183,13 @@ def test_images_are_found_under_each_name_of_their_service_only() -> None:
         ],
         "indexer": [LocalImage("wexel_indexer", "1", "2", "")],
     }
+
+
+def test_a_pin_is_found_whatever_the_service_is_called() -> None:
+    """Docker takes no capital in a repository, Compose takes one in a service: the pin has a plain name."""
+    pin = images.pin_of("wexel", "Web.App_", B)
+    local = [{"Id": "1", "RepoTags": [pin], "Labels": None}]
+    (found,) = release_candidates.images_by_service(
+        Daemon([], local), "wexel", ["Web.App_"]  # type: ignore[arg-type]
+    ).values()  # fmt: skip
+    assert [(one.tag, one.image_id) for one in found] == [(B[:12], "1")]

@@ -11,13 +11,13 @@ import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
 from ansible_collections.usdx.rollback.plugins.module_utils.images import Decision
 from ansible_collections.usdx.rollback.plugins.module_utils.project import Container, container_from
+from ansible_collections.usdx.rollback.plugins.module_utils.readiness import Awaited, needs_health, verdict
 from ansible_collections.usdx.rollback.plugins.module_utils.start import (
     StartRequest,
     build_override,
     classify,
     restart_policy,
 )
-from ansible_collections.usdx.rollback.plugins.module_utils.wait import Awaited, needs_health, verdict
 
 REQUEST = StartRequest("p", [["web"], ["old"]], "/d", keep=["db"], one_shot=["job"])
 RUNNING = container_from(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wait until services run and are healthy: one predicate, one loop, and the story of what failed."""
+"""When services of a project run and are healthy, and the story of those that do not become so."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import RollbackError
 from .project import API_ERRORS, Container, by_service, containers_of, summary
+from .waiter import wait_for
 
 if TYPE_CHECKING:
     from docker.client import DockerClient
@@ -59,6 +60,11 @@ def verdict(one: Container, awaited: Awaited, quiet: float, stable_for: float) -
     return READY if quiet >= stable_for else WAITING
 
 
+def _failed(verdicts: dict[str, str]) -> dict[str, str]:
+    """Return the services that cannot become ready any more, each with the reason."""
+    return {name: one for name, one in verdicts.items() if one not in (READY, WAITING)}
+
+
 @dataclass
 class Waiter:
     """Looks again and again, until all is ready, something failed, or the deadline is over."""
@@ -73,19 +79,23 @@ class Waiter:
 
     def wait(self, awaited: list[Awaited], result: dict[str, Any]) -> None:
         """Return when all is ready; raise ``RollbackError`` with states, health and logs otherwise."""
-        while True:
-            services = by_service(one for one in containers_of(self.client, self.project) if not one.one_off)
-            verdicts = {one.service: self._verdict(one, services.get(one.service, [])) for one in awaited}
-            if all(one == READY for one in verdicts.values()):
-                return
-            failed = {name: one for name, one in verdicts.items() if one not in (READY, WAITING)}
-            late = time.monotonic() >= self.deadline
-            if failed or late:
-                unready = failed or {name: "" for name, one in verdicts.items() if one != READY}
-                told = "; ".join(self._told(name, why, services.get(name, [])) for name, why in unready.items())
-                late_words = "" if failed else "Not running and healthy before the deadline: "
-                raise self.failure(list(unready), late_words + told, result)
-            time.sleep(POLL)
+        limit = max(0.0, self.deadline - time.monotonic())
+        ready, (services, verdicts), _seconds = wait_for(
+            lambda: self._look(awaited), limit, POLL, hopeless=lambda seen: bool(_failed(seen[1]))
+        )
+        if ready:
+            return
+        failed = _failed(verdicts)
+        unready = failed or {name: "" for name, one in verdicts.items() if one != READY}
+        told = "; ".join(self._told(name, why, services.get(name, [])) for name, why in unready.items())
+        late_words = "" if failed else "Not running and healthy before the deadline: "
+        raise self.failure(list(unready), late_words + told, result)
+
+    def _look(self, awaited: list[Awaited]) -> tuple[bool, tuple[dict[str, list[Container]], dict[str, str]]]:
+        """Return whether all is ready, and what was seen: the containers by service, and a verdict for each service."""
+        services = by_service(one for one in containers_of(self.client, self.project) if not one.one_off)
+        verdicts = {one.service: self._verdict(one, services.get(one.service, [])) for one in awaited}
+        return all(one == READY for one in verdicts.values()), (services, verdicts)
 
     def _verdict(self, awaited: Awaited, found: list[Container]) -> str:
         if len(found) < awaited.count:
