@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cutover: two databases change their names in one transaction.
+
+Two ways. *catalog lock*: one DO statement locks pg_database, ends the sessions and renames. A newcomer reads that
+catalog before it belongs to a database, so it waits and then finds the new one: nobody is refused. It needs a superuser,
+and one round trip cannot be left half done. *fence*: for an owner with CREATEDB; the live database refuses newcomers
+for some milliseconds, which is noted in the comment of the incoming one before, so that the next run can mend it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RollbackError
+from .connection import PSYCOPG2_IMPORT_ERROR, message
+from .names import write_mark
+from .server import set_comment
+
+if PSYCOPG2_IMPORT_ERROR is None:
+    import psycopg2
+    from psycopg2.extensions import quote_ident
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FALL_BACK = {"42501", "55P03"}  # insufficient_privilege, lock_not_available
+_CATALOG_LOCK = """
+DO $usdx_rollback$
+DECLARE
+  live text := {live}; incoming text := {incoming}; kept text := {kept};
+  began timestamptz := clock_timestamp(); left_over int; ended int := 0;
+BEGIN
+  PERFORM set_config('lock_timeout', '500ms', true);
+  LOCK TABLE pg_catalog.pg_database IN ACCESS EXCLUSIVE MODE;
+  LOOP
+    PERFORM pg_stat_clear_snapshot();
+    SELECT count(pg_terminate_backend(pid)) INTO left_over FROM pg_stat_activity
+      WHERE datname IN (live, incoming) AND pid <> pg_backend_pid();
+    EXIT WHEN left_over = 0;
+    ended := greatest(ended, left_over);
+    IF clock_timestamp() - began > {seconds} * interval '1 second' THEN
+      RAISE EXCEPTION '% sessions did not end', left_over USING ERRCODE = '55006';
+    END IF;
+    PERFORM pg_sleep(0.002);
+  END LOOP;
+  {renames}
+  PERFORM set_config('usdx_rollback.ended', ended::text, false);
+END $usdx_rollback$"""
+_TERMINATE = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = ANY (%s) AND pid <> pg_backend_pid()"
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Who changes places: ``incoming`` becomes ``live``, and the live one becomes ``kept``, frozen.
+
+    ``kept_mark`` is what is noted on the kept database; ``live_comment`` is the comment that the new live one gets;
+    ``incoming_mark`` is what stands on the incoming one until then, with the fence noted when there is one.
+    """
+
+    live: str
+    incoming: str
+    kept: str
+    kept_mark: str
+    live_comment: str
+    incoming_mark: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cutover:
+    """How it went: the variant, its duration in milliseconds, how many sessions were ended."""
+
+    variant: str
+    milliseconds: float
+    sessions_ended: int
+
+
+def cut_over(cursor: Any, swap: Swap, variant: str = "auto", seconds: float = 3.0) -> Cutover:  # noqa: ANN401
+    """Change the names; ``seconds`` bounds how long the sessions may take to end.
+
+    ``variant`` is ``catalog_lock``, ``fence``, or ``auto``: the first, and where rights or another reader of the
+    catalog forbid it, the second. Raises ``RollbackError`` when the names could not be changed; they are then as before.
+    """
+    cursor.execute("SET synchronous_commit = local; SET statement_timeout = '30s'")
+    tries: dict[str, Callable[[Any, Swap, float], int]] = {"catalog_lock": _by_catalog_lock, "fence": _by_fence}
+    names = list(tries) if variant == "auto" else [variant]
+    for name in names:
+        began = time.monotonic()
+        try:
+            ended = tries[name](cursor, swap, seconds)
+        except psycopg2.Error as error:
+            if name == names[-1] or error.pgcode not in _FALL_BACK:
+                raise _failure(swap, error) from error
+        else:
+            return Cutover(name, round((time.monotonic() - began) * 1000, 1), ended)
+        finally:
+            cursor.execute("SET statement_timeout = 0") if not cursor.connection.closed else None
+    raise AssertionError  # the last try has returned or raised
+
+
+def _renames(cursor: Any, swap: Swap) -> list[str]:  # noqa: ANN401
+    live, incoming, kept = (quote_ident(name, cursor) for name in (swap.live, swap.incoming, swap.kept))
+    comment = _quoted(swap.live_comment) if swap.live_comment else "NULL"
+    return [
+        f"ALTER DATABASE {live} RENAME TO {kept}",
+        f"ALTER DATABASE {kept} ALLOW_CONNECTIONS false",
+        f"ALTER DATABASE {incoming} RENAME TO {live}",
+        f"ALTER DATABASE {live} ALLOW_CONNECTIONS true",
+        f"COMMENT ON DATABASE {kept} IS {_quoted(swap.kept_mark)}",
+        f"COMMENT ON DATABASE {live} IS {comment}",
+    ]
+
+
+def _quoted(text: str) -> str:
+    quoted = text.replace("\\", "\\\\").replace("'", "''").replace("$", "\\x24")  # no dollar may end the DO body
+    return f"E'{quoted}'"
+
+
+def _by_catalog_lock(cursor: Any, swap: Swap, seconds: float) -> int:  # noqa: ANN401
+    names = {"live": swap.live, "incoming": swap.incoming, "kept": swap.kept}
+    body = _CATALOG_LOCK.format(
+        **{key: _quoted(name) for key, name in names.items()},
+        seconds=float(seconds),
+        renames=";\n  ".join(_renames(cursor, swap)) + ";",
+    )
+    if "$usdx_rollback$" in body.split("\nDECLARE", 1)[1].rsplit("END ", 1)[0]:
+        raise RollbackError("The name of a database holds $usdx_rollback$.", "Rename it.")
+    cursor.execute(body)
+    cursor.execute("SELECT current_setting('usdx_rollback.ended')::int")
+    return int(cursor.fetchone()[0])
+
+
+def _by_fence(cursor: Any, swap: Swap, seconds: float) -> int:  # noqa: ANN401
+    live = quote_ident(swap.live, cursor)
+    set_comment(cursor, swap.incoming, write_mark(**{**swap.incoming_mark, "fenced": swap.live}))
+    cursor.execute(f"ALTER DATABASE {live} ALLOW_CONNECTIONS false")
+    try:
+        ended = _empty(cursor, [swap.live, swap.incoming], seconds)
+        cursor.execute("BEGIN")
+        for statement in _renames(cursor, swap):
+            cursor.execute(statement)
+        cursor.execute("COMMIT")
+    except BaseException:
+        cursor.execute("ROLLBACK")
+        unfence(cursor, swap.live, swap.incoming, swap.incoming_mark)
+        raise
+    return ended
+
+
+def unfence(cursor: Any, live: str, incoming: str, mark: dict[str, Any]) -> None:  # noqa: ANN401
+    """Open the live database again and forget the fence."""
+    cursor.execute(f"ALTER DATABASE {quote_ident(live, cursor)} ALLOW_CONNECTIONS true")
+    set_comment(cursor, incoming, write_mark(**{key: value for key, value in mark.items() if key != "fenced"}))
+
+
+def _empty(cursor: Any, names: list[str], seconds: float) -> int:  # noqa: ANN401
+    deadline = time.monotonic() + seconds
+    most = 0
+    while True:
+        cursor.execute(_TERMINATE, (names,))
+        left = cursor.fetchone()[0]
+        most = max(most, left)
+        if left == 0:
+            return most
+        if time.monotonic() > deadline:
+            raise RollbackError(
+                f"{left} sessions on {names[0]} did not end within {seconds} s. The live database is as it was.",
+                "Look at them in pg_stat_activity, end what they do, then run again.",
+            )
+        time.sleep(0.002)
+
+
+def _failure(swap: Swap, error: Any) -> RollbackError:  # noqa: ANN401
+    code = getattr(error, "pgcode", None) or "none"
+    return RollbackError(
+        f"The cutover did not happen: {message(error)} (SQLSTATE {code}). {swap.live} is as it was, and {swap.incoming} "
+        "stands ready beside it.",
+        "Run again. If sessions do not end, look at them in pg_stat_activity; if a right is missing, log in as a "
+        "superuser, or as the owner with CREATEDB and pg_signal_backend.",
+        sqlstate=code,
+    )

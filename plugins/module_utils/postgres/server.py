@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The databases of a server: what they are, how one is made beside another, who is on them, and the lock of a restore."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RollbackError
+from .connection import PSYCOPG2_IMPORT_ERROR
+from .names import read_mark
+
+if PSYCOPG2_IMPORT_ERROR is None:
+    from psycopg2.extensions import quote_ident
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DATABASES = """
+  SELECT to_jsonb(d) - 'datacl', pg_get_userbyid(d.datdba), t.spcname, pg_encoding_to_char(d.encoding),
+         shobj_description(d.oid, 'pg_database')
+  FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace"""
+_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
+# The key of the advisory lock; all runs take it in the same maintenance database, because it counts per database.
+_LOCK = "SELECT pg_try_advisory_lock(hashtext('usdx.rollback'), hashtext(%s))"
+_HOLDER = """
+  SELECT a.pid, coalesce(host(a.client_addr), 'local'), to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+  FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+  WHERE l.locktype = 'advisory' AND l.granted AND l.classid = hashtext('usdx.rollback')::oid AND l.objid = hashtext(%s)::oid
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+_USED = """
+  SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"""
+
+
+@dataclass(frozen=True)
+class Database:
+    """One row of pg_database, with names instead of object ids."""
+
+    name: str
+    oid: int
+    owner: str
+    tablespace: str
+    encoding: str
+    comment: str
+    facts: dict[str, Any]
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """What the collection noted about this database; empty for one that it did not make or keep."""
+        return read_mark(self.comment)
+
+    @property
+    def accepts_connections(self) -> bool:
+        """Whether clients may connect; a kept database is frozen."""
+        return bool(self.facts["datallowconn"])
+
+
+def databases(cursor: Any) -> dict[str, Database]:  # noqa: ANN401 - psycopg2 has no types
+    """Return all databases of the server by name."""
+    cursor.execute(_DATABASES)
+    found = (
+        Database(facts["datname"], int(facts["oid"]), owner, tablespace, encoding, comment or "", facts)
+        for facts, owner, tablespace, encoding, comment in cursor.fetchall()
+    )
+    return {one.name: one for one in found}
+
+
+def create_statement(name: str, model: Database, cursor: Any) -> str:  # noqa: ANN401
+    """Return the CREATE DATABASE for an empty database with owner, encoding, locale and tablespace of ``model``.
+
+    From template0, because template1 may hold objects and another locale. Columns of pg_database by version:
+    https://www.postgresql.org/docs/current/catalog-pg-database.html (datlocale since 17, daticulocale before).
+    """
+    facts = model.facts
+    provider = _PROVIDERS[facts.get("datlocprovider", "c")]
+    options = {
+        "OWNER": quote_ident(model.owner, cursor),
+        "ENCODING": _literal(model.encoding),
+        "LC_COLLATE": _literal(facts["datcollate"]),
+        "LC_CTYPE": _literal(facts["datctype"]),
+        "TABLESPACE": quote_ident(model.tablespace, cursor),
+    }
+    if "datlocprovider" in facts:
+        options["LOCALE_PROVIDER"] = provider
+    locale = facts.get("datlocale") or facts.get("daticulocale")
+    if provider != "libc" and locale:
+        options["ICU_LOCALE" if provider == "icu" else "BUILTIN_LOCALE"] = _literal(locale)
+    if facts.get("daticurules"):
+        options["ICU_RULES"] = _literal(facts["daticurules"])
+    words = " ".join(f"{key} = {value}" for key, value in options.items())
+    return f"CREATE DATABASE {quote_ident(name, cursor)} TEMPLATE = template0 {words}"
+
+
+def drop_database(cursor: Any, name: str) -> None:  # noqa: ANN401
+    """Drop a database whoever is on it, also one whose DROP was interrupted before."""
+    cursor.execute(f"DROP DATABASE IF EXISTS {quote_ident(name, cursor)} WITH (FORCE)")
+
+
+def set_comment(cursor: Any, name: str, comment: str | None) -> None:  # noqa: ANN401
+    """Set the comment of a database; none removes it."""
+    cursor.execute(f"COMMENT ON DATABASE {quote_ident(name, cursor)} IS %s", (comment or None,))
+
+
+def take_lock(cursor: Any, database: str) -> None:  # noqa: ANN401
+    """Take the lock of a database for as long as the connection lives; refuse when another run holds it."""
+    cursor.execute(_LOCK, (database,))
+    if cursor.fetchone()[0]:
+        return
+    cursor.execute(_HOLDER, (database,))
+    pid, address, since = cursor.fetchone() or ("unknown", "unknown", "unknown")
+    raise RollbackError(
+        f"Another run works on the database {database}: server process {pid}, client {address}, since {since}. "
+        "Nothing was changed by this one.",
+        f"Wait until it has ended. If it hangs, end it with SELECT pg_terminate_backend({pid}), then run again.",
+        holder={"pid": pid, "client": address, "since": since},
+    )
+
+
+def free_connections(cursor: Any) -> int:  # noqa: ANN401
+    """Return how many more connections the server takes from users without special rights."""
+    cursor.execute(_USED)
+    return int(cursor.fetchone()[0])
+
+
+def is_superuser(cursor: Any) -> bool:  # noqa: ANN401
+    """Say whether the login role is a superuser."""
+    cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = session_user")
+    return bool(cursor.fetchone()[0])
+
+
+def one_value(cursor: Any, query: str, values: Sequence[Any] = ()) -> Any:  # noqa: ANN401
+    """Return the first column of the first row."""
+    cursor.execute(query, values)
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _literal(text: str) -> str:
+    return "'" + str(text).replace("'", "''") + "'"
