@@ -30,7 +30,9 @@ _OTHERS = {
     b"PK\x03\x04": "zip",
     b"ustar": "tar",
 }
-_ACCEPTED = "Accepted are the outputs of pg_dump: plain SQL and the custom format, each also in gzip, and the directory format."
+_ACCEPTED = (
+    "Accepted are the outputs of pg_dump: plain SQL and the custom format, each also in gzip, and the directory format."
+)
 
 
 class DecodedFile:

@@ -81,7 +81,9 @@ FROM pg_database WHERE oid = %s"""
 _SETTINGS = """
 SELECT coalesce(rolname, ''), setconfig FROM pg_db_role_setting LEFT JOIN pg_roles r ON r.oid = setrole
 WHERE setdatabase = %s ORDER BY 1"""
-_LABELS = "SELECT provider, label FROM pg_shseclabel WHERE objoid = %s AND classoid = 'pg_database'::regclass ORDER BY 1"
+_LABELS = (
+    "SELECT provider, label FROM pg_shseclabel WHERE objoid = %s AND classoid = 'pg_database'::regclass ORDER BY 1"
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -130,7 +132,12 @@ def carry_over_database(cursor: Any, live: Database, side: Database) -> list[str
     cursor.execute(_DATABASE, (side.oid,))
     present = _grants(cursor.fetchone()[0])
     if wanted != present:
-        _try(cursor, _grant_statements(cursor, f"DATABASE {name}", live.owner, present, wanted, ""), "privileges of the database", lost)
+        _try(
+            cursor,
+            _grant_statements(cursor, f"DATABASE {name}", live.owner, present, wanted, ""),
+            "privileges of the database",
+            lost,
+        )
     _carry_settings(cursor, live, side, lost)
     cursor.execute(_LABELS, (live.oid,))
     for provider, label in cursor.fetchall():
@@ -182,7 +189,9 @@ def _holders(cursor: Any) -> dict[Key, Holder]:  # noqa: ANN401
 
 
 def _grants(rows: Iterable[list[str]]) -> frozenset[Grant]:
-    return frozenset(Grant(grantor, grantee, privilege, grantable == "true") for grantor, grantee, privilege, grantable in rows)
+    return frozenset(
+        Grant(grantor, grantee, privilege, grantable == "true") for grantor, grantee, privilege, grantable in rows
+    )
 
 
 def _carry_owners(cursor: Any, wanted: dict[Key, Holder], lost: Lost) -> None:  # noqa: ANN401
@@ -214,7 +223,12 @@ def _carry_grants(cursor: Any, wanted: dict[Key, Holder], lost: Lost) -> None:  
 
 
 def _grant_statements(
-    cursor: Any, target: str, owner: str, present: frozenset[Grant], wanted: frozenset[Grant], column: str  # noqa: ANN401
+    cursor: Any,
+    target: str,
+    owner: str,
+    present: frozenset[Grant],
+    wanted: frozenset[Grant],
+    column: str,  # noqa: ANN401
 ) -> list[str]:
     """Return REVOKEs for everybody who has something now, and GRANTs in an order in which each grantor may grant."""
     part = f" ({column})" if column else ""
@@ -276,7 +290,7 @@ def _built_in(cursor: Any, role: str, schema: str, kind: str) -> frozenset[Grant
     code = {"S": "s"}.get(kind, kind)
     cursor.execute(
         "SELECT ARRAY(SELECT ARRAY[pg_get_userbyid(grantor), CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END, "
-        "privilege_type, is_grantable::text] FROM aclexplode(acldefault(%s::\"char\", oid))) FROM pg_roles WHERE rolname = %s",
+        'privilege_type, is_grantable::text] FROM aclexplode(acldefault(%s::"char", oid))) FROM pg_roles WHERE rolname = %s',
         (code, role),
     )
     row = cursor.fetchone()
@@ -298,4 +312,3 @@ def _try(cursor: Any, statements: list[str], what: str, lost: list[str]) -> None
 def _text(value: str) -> str:
     quoted = value.replace("\\", "\\\\").replace("'", "''")
     return f"E'{quoted}'"
-

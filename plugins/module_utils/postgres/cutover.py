@@ -49,7 +49,9 @@ BEGIN
   {renames}
   PERFORM set_config('usdx_rollback.ended', ended::text, false);
 END $usdx_rollback$"""
-_TERMINATE = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = ANY (%s) AND pid <> pg_backend_pid()"
+_TERMINATE = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = ANY (%s) AND pid <> pg_backend_pid()"
+)
 
 
 @dataclass(frozen=True)

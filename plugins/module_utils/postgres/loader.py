@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from .progress import Progress
 
 # What a database owner may not make or comment on; the login role does it (documentation of each CREATE command).
-_LOGIN_ROLE_KINDS = {"EXTENSION", "EVENT TRIGGER", "PUBLICATION", "SUBSCRIPTION", "PROCEDURAL LANGUAGE", "FOREIGN DATA WRAPPER"}
+_LOGIN_ROLE_KINDS = {
+    "EXTENSION",
+    "EVENT TRIGGER",
+    "PUBLICATION",
+    "SUBSCRIPTION",
+    "PROCEDURAL LANGUAGE",
+    "FOREIGN DATA WRAPPER",
+}
 _INSERT_BATCH = 256 * 1024
 _SESSION_SETTINGS = "SET synchronous_commit = off"
 _USER_SCHEMAS = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'"
@@ -77,8 +84,9 @@ class Loader:
         self._entry: Entry | None = None
         self.loaded = Loaded()
 
-    def load(self, reader: Reader, first: Callable[[], None]) -> Loaded:
-        """Load everything; ``first`` is called once the facts of the header are known and before anything is done.
+    def load(self, reader: Reader, first: Callable[[], None], size: int = 0) -> Loaded:
+        """Load everything; ``first`` is called once the facts of the header are known and before anything is done;
+        ``size`` is that of the backup in bytes, for the progress.
 
         Raises ``DamagedBackup`` when the dump turns out not to be whole, ``RollbackError`` when the server refuses
         something or counts other rows than the dump held. The database is then good for nothing but to be dropped.
@@ -88,7 +96,7 @@ class Loader:
             self._workers = Workers(self._connect, self._jobs)
             whole = False
             try:
-                self._read(reader, first)
+                self._read(reader, first, size)
                 whole = True
             except psycopg2.Error as error:
                 raise self._failure(error) from error
@@ -103,22 +111,17 @@ class Loader:
             _tune(cursor, self._jobs)
         return connection
 
-    def _read(self, reader: Reader, first: Callable[[], None]) -> None:
-        events = reader.events()
-        with self._progress.phase("rows", self._progress_total(reader)):
-            for number, event in enumerate(events):
-                if number == 0:
-                    first()
-                self._take(event)
-            self._finish_rows()
-        with self._progress.phase("indexes and constraints"):
-            self._finish_builds()
-        with self._progress.phase("count and analyze"):
-            self._count_and_analyze()
-
-    @staticmethod
-    def _progress_total(reader: Reader) -> int:
-        return int(getattr(reader, "size", 0))
+    def _read(self, reader: Reader, first: Callable[[], None], size: int) -> None:
+        self._progress.begin("rows", size)
+        for number, event in enumerate(reader.events()):
+            if number == 0:
+                first()
+            self._take(event)
+        self._finish_rows()
+        self._finish_builds()
+        self._progress.begin("count and analyze")
+        self._count_and_analyze()
+        self._progress.end()
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -158,7 +161,9 @@ class Loader:
         elif work.how == "build":
             self._begin_builds()
             self._workers.put(
-                Batch((statement.sql,), _label(statement.entry), len(self._workers.session), work.shared, work.exclusive)
+                Batch(
+                    (statement.sql,), _label(statement.entry), len(self._workers.session), work.shared, work.exclusive
+                )
             )
         elif work.how == "after_builds" and self._building:
             self._after_builds.append(statement)
@@ -170,6 +175,7 @@ class Loader:
     def _begin_builds(self) -> None:
         if not self._building:
             self._finish_rows()
+            self._progress.begin("indexes and constraints")
             self._building = True
 
     def _insert(self, statement: Statement) -> None:
@@ -202,8 +208,11 @@ class Loader:
 
     def _execute(self, statement: Statement) -> None:
         entry = statement.entry
-        login = entry is None or entry.owner or entry.kind in _LOGIN_ROLE_KINDS or (
-            entry.kind == "COMMENT" and entry.name.partition(" ")[0] in ("EXTENSION", "EVENT", "PUBLICATION")
+        login = (
+            entry is None
+            or entry.owner
+            or entry.kind in _LOGIN_ROLE_KINDS
+            or (entry.kind == "COMMENT" and entry.name.partition(" ")[0] in ("EXTENSION", "EVENT", "PUBLICATION"))
         )
         role = "" if login else self._owner
         if role != self._role:

@@ -7,11 +7,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any
 
 INTERVAL = 1.0
 
@@ -32,16 +28,18 @@ class Progress:
         self._began = self._written = time.monotonic()
         self._total = 0
 
-    @contextmanager
-    def phase(self, name: str, total: int = 0) -> Iterator[None]:
-        """Measure what is done inside as the phase ``name``."""
+    def begin(self, name: str, total: int = 0) -> None:
+        """End the phase that runs, if one does, and begin another."""
+        self.end()
         self._phase, self._total, self._began, self._written = name, total, time.monotonic(), 0.0
         self.done(0)
-        try:
-            yield
-        finally:
+
+    def end(self) -> None:
+        """End the phase that runs and keep its seconds; a phase may come several times."""
+        if self._phase:
             spent = time.monotonic() - self._began
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
+            self.seconds[self._phase] = round(self.seconds.get(self._phase, 0.0) + spent, 3)
+        self._phase = ""
 
     def done(self, amount: int) -> None:
         """Say how much of the phase's total is done."""

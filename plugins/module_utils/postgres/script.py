@@ -21,7 +21,9 @@ HEADER = b"-- PostgreSQL database dump\n"
 TRAILER = b"-- PostgreSQL database dump complete"
 
 _TOKEN = re.compile(rb"--|/\*|['\"$;()\\]")
-_TOKEN_IN_ROUTINE = re.compile(rb"--|/\*|['\"$;()\\]|(?<![A-Za-z0-9_$\x80-\xff])(?:begin|case|end)(?![A-Za-z0-9_$\x80-\xff])", re.I)
+_TOKEN_IN_ROUTINE = re.compile(
+    rb"--|/\*|['\"$;()\\]|(?<![A-Za-z0-9_$\x80-\xff])(?:begin|case|end)(?![A-Za-z0-9_$\x80-\xff])", re.I
+)
 _ROUTINE = re.compile(rb"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\s", re.I)
 _DOLLAR = re.compile(rb"\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$")
 _IN_WORD = re.compile(rb"[A-Za-z0-9_$\x80-\xff]")
@@ -163,9 +165,13 @@ class ScriptReader:
         if re.fullmatch(rb"\\(un)?restrict [A-Za-z0-9]+", line):
             return
         if line.startswith(b"\\connect"):
-            raise self._damaged("was made with --create and would leave the database that it is loaded into; make it without")
+            raise self._damaged(
+                "was made with --create and would leave the database that it is loaded into; make it without"
+            )
         word = line.split(b" ")[0][:40].decode("ascii", "replace")
-        raise self._damaged(f"holds the psql command {word}, which pg_dump does not write and which is never carried out")
+        raise self._damaged(
+            f"holds the psql command {word}, which pg_dump does not write and which is never carried out"
+        )
 
     def _note_session(self, sql: bytes) -> None:
         if not sql[:4].upper().startswith(b"SET "):

@@ -60,9 +60,7 @@ class Outcome:
 def _conflict(one: Task, other: Task) -> bool:
     if isinstance(one, Rows) or isinstance(other, Rows):
         return False
-    return bool(
-        one.exclusive & (other.exclusive | other.shared) or other.exclusive & (one.exclusive | one.shared)
-    )
+    return bool(one.exclusive & (other.exclusive | other.shared) or other.exclusive & (one.exclusive | one.shared))
 
 
 class Workers:

@@ -1,0 +1,494 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The safe restore: load beside the live database, prove, change names; undo; clean up.
+
+States of a database, told by the catalog alone: a *side database* has the mark ``loading`` or ``verified``, a *kept
+database* has the mark ``kept`` (or ``undone``) with the object id of the one that took its place. A load that was cut
+off is dropped and done again, never continued: there is no other proof that it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RollbackError
+from .carry_over import carry_over_database, carry_over_objects
+from .connection import Login, message
+from .cutover import Swap, cut_over, unfence
+from .disk import Disk
+from .dump import CopyEnd, CopyStart, Statement
+from .loader import Loader
+from .names import beside, kept_database, side_database, write_mark
+from .preflight import check_dump, check_server, check_tables, find_live
+from .progress import Progress
+from .proof import prove
+from .reader import open_backup
+from .server import Database, create_statement, databases, drop_database, one_value, set_comment, take_lock
+from .statements import classify, target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_TABLES = """
+  SELECT n.nspname || '.' || c.relname, c.oid::regclass::text, greatest(c.reltuples, 0)::bigint
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"""
+_COUNT_LIMIT = "20s"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is wanted; the module's documentation explains each."""
+
+    login: Login
+    database: str
+    backup: str = ""
+    jobs: int = 2
+    container: str = ""
+    verify_queries: list[dict[str, Any]] = field(default_factory=list)
+    allow_newer_dump: bool = False
+    allow_other_tables: bool = False
+    allow_replication_objects: bool = False
+    dumped_database: str = ""
+    cutover: str = "auto"
+    cutover_timeout: float = 3.0
+    min_free_ratio: float = 1.2
+    force: bool = False
+    keep: int = 1
+    min_age_hours: float = 24.0
+    run_id: str = ""
+    progress_file: str = ""
+
+
+@dataclass(frozen=True)
+class _Situation:
+    """What the catalog tells at the beginning: the live database and what belongs to it."""
+
+    live: Database
+    sides: list[Database]
+    kept: list[Database]
+
+    def restored_from(self, sha256: str) -> Database | None:
+        return next((one for one in self.kept if one.mark.get("sha256") == sha256 and self._follows(one, "kept")), None)
+
+    def latest(self, kind: str) -> Database | None:
+        return next((one for one in self.kept if self._follows(one, kind)), None)
+
+    def _follows(self, one: Database, kind: str) -> bool:
+        return one.mark.get("kind") == kind and one.mark.get("live_oid") == self.live.oid
+
+
+def restore(
+    given: dict[str, Any], login_of: Callable[[dict[str, Any]], tuple[Login, str]], *, check: bool
+) -> dict[str, Any]:
+    """Bring the database into the state that the module's options name. In check mode only say what would be.
+
+    Raises ``RollbackError``; its fact ``live_untouched`` says that the live database is as it was.
+    """
+    work = {"restored": _restored, "verified": _verified, "undone": _undone, "cleaned": _cleaned}[given["state"]]
+    for option, least in (("jobs", 1), ("keep", 0), ("min_age_hours", 0), ("cutover_timeout", 0.1)):
+        if given[option] < least:
+            raise RollbackError(f"{option} is {given[option]}. Nothing was changed.", f"Give {least} or more.")
+    try:
+        login, container = login_of(given)
+        known = {name: given[name] for name in Options.__dataclass_fields__ if given.get(name) is not None}
+        options = Options(**{**known, "login": login, "container": container, "database": given["db"]})
+        with options.login.cursor() as cursor:
+            take_lock(cursor, options.database)
+            return work(_Restore(options, cursor, check=check))
+    except RollbackError as error:
+        error.facts.setdefault("live_untouched", True)
+        raise
+
+
+class _Restore:
+    """One call: the options, the cursor on the maintenance database that holds the lock, and how far it came."""
+
+    def __init__(self, options: Options, cursor: Any, *, check: bool) -> None:  # noqa: ANN401 - psycopg2 has no types
+        self.options = options
+        self.cursor = cursor
+        self.check = check
+        self.progress = Progress(options.progress_file or None)
+        self.warnings: list[str] = []
+
+    def situation(self) -> _Situation:
+        found = databases(self.cursor)
+        live = find_live(found, self.options.database, self.options.login.maintenance_database)
+        own = [one for one in found.values() if one.mark.get("database") == live.name]
+        own.sort(key=lambda one: str(one.mark.get("at", "")), reverse=True)
+        sides = [one for one in own if one.mark.get("kind") == "side"]
+        return _Situation(live, sides, [one for one in own if one.mark.get("kind") in ("kept", "undone")])
+
+    def connect(self, database: str) -> Any:  # noqa: ANN401
+        return self.options.login.connect(database)
+
+
+# -- restored, verified ------------------------------------------------------------------------------------------------
+
+
+def _verified(run: _Restore) -> dict[str, Any]:
+    return _bring_in(run, cutover=False)
+
+
+def _restored(run: _Restore) -> dict[str, Any]:
+    return _bring_in(run, cutover=True)
+
+
+def _bring_in(run: _Restore, *, cutover: bool) -> dict[str, Any]:
+    options = run.options
+    situation = run.situation()
+    situation = _mend_fence(run, situation)
+    size, sha256 = _identity(options.backup, situation)
+    already = situation.restored_from(sha256) if cutover and not options.force and sha256 else None
+    if already is not None:
+        return _result(
+            run,
+            changed=False,
+            situation=situation,
+            old_database=already.name,
+            sha256=sha256,
+            already=already.mark["at"],
+        )
+    side = next(
+        (one for one in situation.sides if one.mark.get("state") == "verified" and one.mark.get("sha256") == sha256),
+        None,
+    )
+    run.warnings += check_server(
+        run.cursor, situation.live, options.jobs, allow_replication=options.allow_replication_objects
+    )
+    if side is None:
+        live_size = one_value(run.cursor, "SELECT pg_database_size(%s)", (situation.live.name,))
+        run.warnings += _disk(run).refuse_below(int(live_size * options.min_free_ratio))
+    if run.check:
+        return _plan(run, situation, side, cutover=cutover)
+    facts: dict[str, Any] = {"changed": side is None or cutover}
+    if side is None:
+        side, loaded = _load(run, situation, size)
+        facts.update(loaded)
+    else:
+        facts.update(sha256=sha256, tables=side.mark.get("tables", {}), reused=True)
+        facts["lost"] = _carry_over(run, situation.live, side)
+    facts["side_database"] = side.name
+    if cutover:
+        facts.update(_swap_in(run, situation, side))
+    return _result(run, situation=situation, **facts)
+
+
+def _identity(path: str, situation: _Situation) -> tuple[int, str]:
+    """Return size and sum of a backup; the sum only when some database could have been made from it."""
+    where = Path(path)
+    if where.is_dir():
+        names = sorted(f"{one.name} {one.stat().st_size}" for one in where.iterdir())
+        table = (where / "toc.dat").read_bytes() if (where / "toc.dat").is_file() else b""
+        return 0, hashlib.sha256("\n".join(names).encode() + table).hexdigest()
+    try:
+        size = where.stat().st_size
+        if not any(one.mark.get("bytes") == size for one in situation.sides + situation.kept):
+            return size, ""
+        digest = hashlib.sha256()
+        with where.open("rb") as file:
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                digest.update(piece)
+    except OSError as error:
+        raise RollbackError(
+            f"The backup {path} cannot be read: {error.strerror}. Nothing was changed.",
+            "Give the path of a backup on the managed host that the user of Ansible may read.",
+        ) from error
+    return size, digest.hexdigest()
+
+
+def _mend_fence(run: _Restore, situation: _Situation) -> _Situation:
+    """Open a live database that a cutover fenced before it was cut off."""
+    fenced = next(
+        (one for one in situation.sides + situation.kept if one.mark.get("fenced") == situation.live.name), None
+    )
+    if fenced is None or run.check:
+        return situation
+    unfence(run.cursor, situation.live.name, fenced.name, fenced.mark)
+    run.warnings.append(
+        f"A cutover that was cut off had left {situation.live.name} closed to newcomers; it is open again."
+    )
+    return run.situation()
+
+
+def _disk(run: _Restore) -> Disk:
+    directory = one_value(run.cursor, "SELECT current_setting('data_directory', true)") or ""
+    local = run.options.login.host.startswith("/") or run.options.login.host in ("localhost", "127.0.0.1", "::1")
+    return Disk(run.options.container, directory, local=local)
+
+
+def _plan(run: _Restore, situation: _Situation, side: Database | None, *, cutover: bool) -> dict[str, Any]:
+    """Read the whole backup without loading it, and compare its rows with the live ones."""
+    facts: dict[str, Any] = {"changed": side is None or cutover, "reused": side is not None}
+    if side is None:
+        facts.update(inspect(run.options, run.cursor.connection.server_version, run.progress))
+    else:
+        facts.update(sha256=side.mark.get("sha256", ""), tables=side.mark.get("tables", {}))
+    live = _live_rows(run, situation.live.name)
+    _check_tables(run.options, set(facts["tables"]), set(live))
+    facts["lost_rows"] = {
+        table: rows - facts["tables"].get(table, 0)
+        for table, rows in live.items()
+        if rows > facts["tables"].get(table, 0)
+    }
+    facts["live_rows"] = live
+    return _result(run, situation=situation, **facts)
+
+
+def inspect(options: Options, server_version: int, progress: Progress) -> dict[str, Any]:
+    """Read a backup to its end as a load would, and return its facts; raise ``RollbackError`` as a load would."""
+    tables: dict[str, int] = {}
+    name = ""
+    with open_backup(options.backup, progress.done) as backup:
+        progress.begin("read", backup.size)
+        for number, event in enumerate(backup.reader.events()):
+            if number == 0:
+                _check_facts(options, backup.reader.facts, server_version)
+            if isinstance(event, Statement):
+                if classify(event).how == "rows":
+                    name = _table_name(event.entry, event.sql)
+                    tables[name] = tables.get(name, 0) + 1
+                elif event.entry and event.entry.kind == "TABLE" and event.sql.startswith(b"CREATE "):
+                    tables.setdefault(f"{event.entry.schema}.{event.entry.name}", 0)
+            elif isinstance(event, CopyStart):
+                name = _table_name(event.entry, event.sql)
+            elif isinstance(event, CopyEnd):
+                tables[name] = tables.get(name, 0) + event.rows
+        progress.end()
+        return {"sha256": backup.sha256, "tables": tables, "dump": vars(backup.reader.facts)}
+
+
+def _table_name(entry: Any, sql: bytes) -> str:  # noqa: ANN401 - Entry or nothing
+    written = target(sql).decode("utf-8", "surrogateescape")
+    return f"{entry.schema}.{entry.name}" if entry else written
+
+
+def _check_facts(options: Options, facts: Any, server_version: int) -> None:  # noqa: ANN401 - DumpFacts
+    expected = options.dumped_database or options.database
+    check_dump(facts, server_version, expected, allow_newer=options.allow_newer_dump)
+
+
+def _check_tables(options: Options, dumped: set[str], live: set[str]) -> None:
+    if not options.allow_other_tables:
+        check_tables(dumped, live)
+
+
+def _live_rows(run: _Restore, database: str) -> dict[str, int]:
+    """Count the rows of every table; where that takes too long, take what ANALYZE estimated and say so."""
+    rows: dict[str, int] = {}
+    with run.options.login.cursor(database) as cursor:
+        cursor.execute(f"SET search_path = ''; SET statement_timeout = '{_COUNT_LIMIT}'")
+        cursor.execute(_TABLES)
+        for plain, name, estimate in cursor.fetchall():
+            try:
+                cursor.execute(f"SELECT count(*) FROM ONLY {name}")
+                rows[plain] = cursor.fetchone()[0]
+            except Exception as error:  # noqa: BLE001 - a lock or a timeout: the estimate is what there is
+                rows[plain] = estimate
+                run.warnings.append(f"The rows of {plain} are an estimate: {message(error)}.")
+    return rows
+
+
+def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, dict[str, Any]]:
+    """Make and load the side database, prove it, and mark it as verified. On any failure it is dropped again."""
+    for leftover in situation.sides:
+        drop_database(run.cursor, leftover.name)
+    name = side_database(situation.live.name, secrets.token_hex(4))
+    mark = {"kind": "side", "database": situation.live.name, "at": _now(), "run_id": run.options.run_id}
+    with _dropped_on_failure(run, name, situation.live.name):
+        run.cursor.execute(create_statement(name, situation.live, run.cursor))
+        set_comment(run.cursor, name, write_mark(**mark, state="loading"))
+        facts = _fill(run, situation.live, name, size)
+        side = databases(run.cursor)[name]
+        facts["lost"] = _carry_over(run, situation.live, side)
+        run.progress.begin("verify")
+        proof = prove(lambda: run.connect(name), facts.pop("entries"), run.options.verify_queries)
+        run.progress.end()
+        run.warnings += proof.pop("warnings")
+        facts.update(proof)
+        verified = {
+            **mark,
+            "state": "verified",
+            "sha256": facts["sha256"],
+            "bytes": size,
+            "tables": _short(facts["tables"]),
+        }
+        set_comment(run.cursor, name, write_mark(**verified))
+    return databases(run.cursor)[name], facts
+
+
+def _fill(run: _Restore, live: Database, name: str, size: int) -> dict[str, Any]:
+    disk = _disk(run)
+
+    def seen(used: int) -> None:
+        run.progress.done(used)
+        disk.watch()
+
+    with open_backup(run.options.backup, seen) as backup:
+        reader = backup.reader
+        loader = Loader(lambda: run.connect(name), run.options.jobs, live.owner, run.progress)
+        version = run.cursor.connection.server_version
+        loaded = loader.load(reader, lambda: _check_facts(run.options, reader.facts, version), backup.size)
+        sha256 = backup.sha256 or _identity(run.options.backup, _Situation(live, [], []))[1]
+    with run.options.login.cursor(live.name) as cursor:
+        cursor.execute(_TABLES)
+        _check_tables(run.options, set(loaded.rows), {row[0] for row in cursor.fetchall()})
+    return {
+        "sha256": sha256,
+        "tables": loaded.rows,
+        "dump": vars(reader.facts),
+        "bytes": size,
+        "entries": loaded.entries,
+    }
+
+
+@contextmanager
+def _dropped_on_failure(run: _Restore, name: str, live: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        left = ""
+        try:
+            with run.options.login.cursor() as cursor:
+                drop_database(cursor, name)
+        except Exception as second:  # noqa: BLE001 - the first failure is what matters
+            left = f" The side database {name} could not be dropped ({message(second)}); the next run does it."
+        if isinstance(error, RollbackError):
+            error.msg = f"{error.msg.rstrip()} The live database {live} is as it was.{left}"
+            raise
+        if isinstance(error, Exception):
+            raise RollbackError(
+                f"The restore stopped: {message(error)}. The live database {live} is as it was.{left}",
+                "Look at the log of the Postgres server, then run again.",
+            ) from error
+        raise
+
+
+def _carry_over(run: _Restore, live: Database, side: Database) -> dict[str, list[str]]:
+    """Copy what a dump does not hold; what could not be copied becomes warnings and the fact ``lost``."""
+    run.progress.begin("owners, privileges, settings")
+    lost = carry_over_objects(run.connect, live.name, side.name)
+    lost.settings += carry_over_database(run.cursor, live, side)
+    run.progress.end()
+    run.warnings += lost.owners + lost.grants + lost.settings
+    return vars(lost)
+
+
+def _swap_in(run: _Restore, situation: _Situation, side: Database) -> dict[str, Any]:
+    live, moment = situation.live, _now()
+    kept = _free_name(run, kept_database(live.name, moment))
+    mark = {
+        "kind": "kept", "database": live.name, "live_oid": side.oid, "at": moment, "run_id": run.options.run_id,
+        "sha256": side.mark.get("sha256", ""), "bytes": side.mark.get("bytes"), "backup": run.options.backup,
+        "comment": live.comment,
+    }  # fmt: skip
+    swap = Swap(live.name, side.name, kept, write_mark(**mark), live.comment, side.mark)
+    return {"old_database": kept, **_change_names(run, swap, side.oid)}
+
+
+def _change_names(run: _Restore, swap: Swap, oid: int) -> dict[str, Any]:
+    run.progress.begin("cutover")
+    done = cut_over(run.cursor, swap, run.options.cutover, run.options.cutover_timeout)
+    run.progress.end()
+    if databases(run.cursor)[swap.live].oid != oid:
+        raise RollbackError(
+            f"The server says that the names were changed, but {swap.live} is not the database that was prepared.",
+            f"Look with: SELECT oid, datname FROM pg_database; the former one is {swap.kept}.",
+            live_untouched=False,
+        )
+    return {"cutover": vars(done), "restored_oid": oid}
+
+
+def _free_name(run: _Restore, name: str) -> str:
+    found = databases(run.cursor)
+    while name in found:
+        name = beside(name, secrets.token_hex(2))
+    return name
+
+
+# -- undone, cleaned ---------------------------------------------------------------------------------------------------
+
+
+def _undone(run: _Restore) -> dict[str, Any]:
+    """Change the names back: the kept database becomes the live one, the restored one is kept, frozen."""
+    situation = _mend_fence(run, run.situation())
+    live, kept = situation.live, situation.latest("kept")
+    if kept is None:
+        undone = situation.latest("undone")
+        if undone is None:
+            raise RollbackError(
+                f"There is no kept database that {live.name} replaced. Nothing was changed.",
+                "A kept database is there after state=restored and until state=cleaned. Look with \\l+ in psql.",
+            )
+        return _result(run, changed=False, situation=situation, old_database=undone.name, already=undone.mark["at"])
+    run.warnings += check_server(run.cursor, live, 1, allow_replication=run.options.allow_replication_objects)
+    name = _free_name(run, beside(live.name, f"undone_{_now()}"))
+    facts: dict[str, Any] = {"changed": True, "old_database": name, "restored_oid": kept.oid}
+    if not run.check:
+        mark = {
+            **kept.mark,
+            "kind": "undone",
+            "live_oid": kept.oid,
+            "at": _now(),
+            "run_id": run.options.run_id,
+            "comment": live.comment,
+        }
+        swap = Swap(live.name, kept.name, name, write_mark(**mark), str(kept.mark.get("comment", "")), kept.mark)
+        facts.update(_change_names(run, swap, kept.oid))
+    return _result(run, situation=situation, **facts)
+
+
+def _cleaned(run: _Restore) -> dict[str, Any]:
+    """Drop what is left of earlier runs, by number and age; never what this run made."""
+    situation = _mend_fence(run, run.situation())
+    oldest = (datetime.now(timezone.utc) - timedelta(hours=run.options.min_age_hours)).strftime("%Y%m%dT%H%M%SZ")
+    candidates = situation.kept[run.options.keep :] + situation.sides
+    dropped = []
+    for one in candidates:
+        own = run.options.run_id and one.mark.get("run_id") == run.options.run_id
+        unfinished = one.mark.get("state") == "loading"  # nobody loads: the lock is ours
+        if own or (str(one.mark.get("at", "")) > oldest and not unfinished):
+            continue
+        size = (
+            one_value(run.cursor, "SELECT pg_database_size(%s::oid)", (one.oid,))
+            if one.facts["datconnlimit"] != -2
+            else 0
+        )  # noqa: PLR2004
+        dropped.append({"name": one.name, "kind": one.mark["kind"], "at": one.mark.get("at", ""), "bytes": size})
+        if not run.check:
+            drop_database(run.cursor, one.name)
+    names = {one["name"] for one in dropped}
+    left = [one.name for one in situation.kept + situation.sides if one.name not in names]
+    return _result(run, changed=bool(dropped), situation=situation, dropped=dropped, left=left)
+
+
+# -- results -----------------------------------------------------------------------------------------------------------
+
+
+def _result(run: _Restore, *, situation: _Situation, changed: bool, **facts: Any) -> dict[str, Any]:  # noqa: ANN401
+    tables = facts.get("tables") or {}
+    return {
+        "changed": changed,
+        "database": situation.live.name,
+        "live_oid": situation.live.oid,
+        "rows_total": sum(tables.values()),
+        "phases_seconds": run.progress.seconds,
+        "warnings": run.warnings,
+        **facts,
+    }
+
+
+def _short(tables: dict[str, int]) -> dict[str, int]:
+    """Keep a mark small: a comment is read with every look at the catalog."""
+    return tables if len(tables) <= 200 else {"all tables": sum(tables.values())}  # noqa: PLR2004
+
+
+def _now() -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
