@@ -105,7 +105,8 @@ class Holder:
     grants: frozenset[Grant]
 
 
-Key = tuple  # (kind, name, column)
+Key = tuple[str, str, str]
+"""Kind, name and column of what is granted; the column is empty for the object itself."""
 
 
 @dataclass
@@ -117,7 +118,7 @@ class Lost:
     settings: list[str] = field(default_factory=list)
 
 
-def carry_over_database(cursor: Any, live: Database, side: Database) -> list[str]:  # noqa: ANN401
+def carry_over_database(cursor: Any, live: Database, side: Database) -> list[str]:
     """Give the side database the privileges, settings, limit and labels of the live one; return what could not be.
 
     The cursor is one of the maintenance database. Settings go through set_config and SET .. FROM CURRENT, which copies
@@ -146,7 +147,7 @@ def carry_over_database(cursor: Any, live: Database, side: Database) -> list[str
     return lost
 
 
-def _carry_settings(cursor: Any, live: Database, side: Database, lost: list[str]) -> None:  # noqa: ANN401
+def _carry_settings(cursor: Any, live: Database, side: Database, lost: list[str]) -> None:
     name = quote_ident(side.name, cursor)
     cursor.execute(_SETTINGS, (side.oid,))
     for role, _settings in cursor.fetchall():  # a side database that was verified earlier may hold older ones
@@ -163,7 +164,7 @@ def _carry_settings(cursor: Any, live: Database, side: Database, lost: list[str]
             _try(cursor, statements, f"setting {parameter} of {role or 'the database'}", lost)
 
 
-def _alter(cursor: Any, role: str, database: str) -> str:  # noqa: ANN401
+def _alter(cursor: Any, role: str, database: str) -> str:
     return f"ALTER ROLE {quote_ident(role, cursor)} IN DATABASE {database}" if role else f"ALTER DATABASE {database}"
 
 
@@ -179,7 +180,7 @@ def carry_over_objects(connect: Callable[[str], Any], live: str, side: str) -> L
     return lost
 
 
-def _holders(cursor: Any) -> dict[Key, Holder]:  # noqa: ANN401
+def _holders(cursor: Any) -> dict[Key, Holder]:
     cursor.execute("SET search_path = ''")  # so that every name comes out qualified
     cursor.execute(_OBJECTS)
     return {
@@ -194,7 +195,7 @@ def _grants(rows: Iterable[list[str]]) -> frozenset[Grant]:
     )
 
 
-def _carry_owners(cursor: Any, wanted: dict[Key, Holder], lost: Lost) -> None:  # noqa: ANN401
+def _carry_owners(cursor: Any, wanted: dict[Key, Holder], lost: Lost) -> None:
     present = _holders(cursor)
     for key, holder in present.items():
         model = wanted.get(key)
@@ -205,16 +206,16 @@ def _carry_owners(cursor: Any, wanted: dict[Key, Holder], lost: Lost) -> None:  
             _try(cursor, [statement], f"owner of {kind.lower()} {name}", lost.owners)
 
 
-def _carry_grants(cursor: Any, wanted: dict[Key, Holder], lost: Lost) -> None:  # noqa: ANN401
+def _carry_grants(cursor: Any, wanted: dict[Key, Holder], lost: Lost) -> None:
     present = _holders(cursor)
     names = {key[:2] for key in present}
-    nothing: frozenset[Grant] = frozenset()
+    nobody = Holder("", own_owner=False, grants=frozenset())
     for key in sorted(wanted.keys() | present.keys()):
         kind, name, column = key
         if (kind, name) not in names or (key not in wanted and (kind, name, "") not in wanted):
             continue
-        model = wanted.get(key) or Holder("", False, nothing)
-        now = present.get(key) or Holder("", False, nothing)
+        model = wanted.get(key) or nobody
+        now = present.get(key) or nobody
         if model.grants != now.grants:
             owner = present[(kind, name, "")].owner
             statements = _grant_statements(cursor, f"{kind} {name}", owner, now.grants, model.grants, column)
@@ -228,7 +229,7 @@ def _grant_statements(
     owner: str,
     present: frozenset[Grant],
     wanted: frozenset[Grant],
-    column: str,  # noqa: ANN401
+    column: str,
 ) -> list[str]:
     """Return REVOKEs for everybody who has something now, and GRANTs in an order in which each grantor may grant."""
     part = f" ({column})" if column else ""
@@ -257,16 +258,16 @@ def _in_grant_order(owner: str, grants: frozenset[Grant]) -> list[Grant]:
     return ordered
 
 
-def _role(cursor: Any, name: str) -> str:  # noqa: ANN401
+def _role(cursor: Any, name: str) -> str:
     return quote_ident(name, cursor) if name else "PUBLIC"
 
 
-def _defaults(cursor: Any) -> dict[tuple[str, str, str], frozenset[Grant]]:  # noqa: ANN401
+def _defaults(cursor: Any) -> dict[tuple[str, str, str], frozenset[Grant]]:
     cursor.execute(_DEFAULTS)
     return {(role, schema, kind): _grants(grants) for role, schema, kind, grants in cursor.fetchall()}
 
 
-def _carry_defaults(cursor: Any, wanted: dict[tuple[str, str, str], frozenset[Grant]], lost: Lost) -> None:  # noqa: ANN401
+def _carry_defaults(cursor: Any, wanted: dict[tuple[str, str, str], frozenset[Grant]], lost: Lost) -> None:
     present = _defaults(cursor)
     for role, schema, kind in sorted(wanted.keys() | present.keys()):
         model, now = wanted.get((role, schema, kind)), present.get((role, schema, kind))
@@ -283,7 +284,7 @@ def _carry_defaults(cursor: Any, wanted: dict[tuple[str, str, str], frozenset[Gr
         _try(cursor, statements, f"default privileges of {role} on {words.lower()}", lost.grants)
 
 
-def _built_in(cursor: Any, role: str, schema: str, kind: str) -> frozenset[Grant]:  # noqa: ANN401
+def _built_in(cursor: Any, role: str, schema: str, kind: str) -> frozenset[Grant]:
     """Return what holds without an entry: the built-in defaults, and nothing more inside one schema."""
     if schema:
         return frozenset()
@@ -297,7 +298,7 @@ def _built_in(cursor: Any, role: str, schema: str, kind: str) -> frozenset[Grant
     return _grants(row[0]) if row else frozenset()
 
 
-def _try(cursor: Any, statements: list[str], what: str, lost: list[str]) -> None:  # noqa: ANN401
+def _try(cursor: Any, statements: list[str], what: str, lost: list[str]) -> None:
     """Carry statements out together; where the server refuses, note it and go on."""
     try:
         cursor.execute("BEGIN")

@@ -9,7 +9,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..docker_client import ONE_OFF_LABEL, PROJECT_LABEL, SERVICE_LABEL, connect as connect_docker
+from ..docker_client import ONE_OFF_LABEL, PROJECT_LABEL, SERVICE_LABEL
+from ..docker_client import connect as connect_docker
 from ..errors import RollbackError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Login:
     maintenance_database: str = "postgres"
     ssl: dict[str, str] = field(default_factory=dict)
 
-    def connect(self, database: str | None = None) -> Any:  # noqa: ANN401 - psycopg2 has no types
+    def connect(self, database: str | None = None) -> Any:
         """Return a connection in autocommit mode, to the maintenance database unless one is named.
 
         Raises ``RollbackError`` when psycopg2 is missing or the server refuses.

@@ -79,7 +79,7 @@ class Cutover:
     sessions_ended: int
 
 
-def cut_over(cursor: Any, swap: Swap, variant: str = "auto", seconds: float = 3.0) -> Cutover:  # noqa: ANN401
+def cut_over(cursor: Any, swap: Swap, variant: str = "auto", seconds: float = 3.0) -> Cutover:
     """Change the names; ``seconds`` bounds how long the sessions may take to end.
 
     ``variant`` is ``catalog_lock``, ``fence``, or ``auto``: the first, and where rights or another reader of the
@@ -102,7 +102,7 @@ def cut_over(cursor: Any, swap: Swap, variant: str = "auto", seconds: float = 3.
     raise AssertionError  # the last try has returned or raised
 
 
-def _renames(cursor: Any, swap: Swap) -> list[str]:  # noqa: ANN401
+def _renames(cursor: Any, swap: Swap) -> list[str]:
     live, incoming, kept = (quote_ident(name, cursor) for name in (swap.live, swap.incoming, swap.kept))
     comment = _quoted(swap.live_comment) if swap.live_comment else "NULL"
     return [
@@ -120,7 +120,7 @@ def _quoted(text: str) -> str:
     return f"E'{quoted}'"
 
 
-def _by_catalog_lock(cursor: Any, swap: Swap, seconds: float) -> int:  # noqa: ANN401
+def _by_catalog_lock(cursor: Any, swap: Swap, seconds: float) -> int:
     names = {"live": swap.live, "incoming": swap.incoming, "kept": swap.kept}
     body = _CATALOG_LOCK.format(
         **{key: _quoted(name) for key, name in names.items()},
@@ -134,7 +134,7 @@ def _by_catalog_lock(cursor: Any, swap: Swap, seconds: float) -> int:  # noqa: A
     return int(cursor.fetchone()[0])
 
 
-def _by_fence(cursor: Any, swap: Swap, seconds: float) -> int:  # noqa: ANN401
+def _by_fence(cursor: Any, swap: Swap, seconds: float) -> int:
     live = quote_ident(swap.live, cursor)
     set_comment(cursor, swap.incoming, write_mark(**{**swap.incoming_mark, "fenced": swap.live}))
     cursor.execute(f"ALTER DATABASE {live} ALLOW_CONNECTIONS false")
@@ -151,18 +151,18 @@ def _by_fence(cursor: Any, swap: Swap, seconds: float) -> int:  # noqa: ANN401
     return ended
 
 
-def unfence(cursor: Any, live: str, incoming: str, mark: dict[str, Any]) -> None:  # noqa: ANN401
+def unfence(cursor: Any, live: str, incoming: str, mark: dict[str, Any]) -> None:
     """Open the live database again and forget the fence."""
     cursor.execute(f"ALTER DATABASE {quote_ident(live, cursor)} ALLOW_CONNECTIONS true")
     set_comment(cursor, incoming, write_mark(**{key: value for key, value in mark.items() if key != "fenced"}))
 
 
-def _empty(cursor: Any, names: list[str], seconds: float) -> int:  # noqa: ANN401
+def _empty(cursor: Any, names: list[str], seconds: float) -> int:
     deadline = time.monotonic() + seconds
     most = 0
     while True:
         cursor.execute(_TERMINATE, (names,))
-        left = cursor.fetchone()[0]
+        left = int(cursor.fetchone()[0])
         most = max(most, left)
         if left == 0:
             return most
@@ -174,7 +174,7 @@ def _empty(cursor: Any, names: list[str], seconds: float) -> int:  # noqa: ANN40
         time.sleep(0.002)
 
 
-def _failure(swap: Swap, error: Any) -> RollbackError:  # noqa: ANN401
+def _failure(swap: Swap, error: Any) -> RollbackError:
     code = getattr(error, "pgcode", None) or "none"
     return RollbackError(
         f"The cutover did not happen: {message(error)} (SQLSTATE {code}). {swap.live} is as it was, and {swap.incoming} "

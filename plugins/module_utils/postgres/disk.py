@@ -72,7 +72,7 @@ class Disk:
             )
 
 
-def _room_in(container: Any, directory: str) -> Room | None:  # noqa: ANN401 - docker has no types
+def _room_in(container: Any, directory: str) -> Room | None:
     code, output = container.exec_run(["df", "-P", "-k", directory])
     fields = output.decode("utf-8", "replace").splitlines()[-1].split() if code == 0 else []
     numbers = [field for field in fields if field.isdigit()]

@@ -40,7 +40,7 @@ _TABLES = f"""
   SELECT c.oid::regclass::text, c.relkind::text, c.relispartition, n.nspname || '.' || c.relname
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'm', 'p') AND {_USER_SCHEMAS}
-  ORDER BY pg_relation_size(c.oid) DESC, 1"""  # noqa: S608 - constants only
+  ORDER BY pg_relation_size(c.oid) DESC, 1"""
 
 # What to do about the errors that a load meets most, by SQLSTATE (appendix A of the Postgres documentation).
 _WAY_OUT = {
@@ -104,7 +104,7 @@ class Loader:
                 self._workers.close(abort=not whole)
         return self.loaded
 
-    def _connect(self) -> Any:  # noqa: ANN401 - psycopg2 has no types
+    def _connect(self) -> Any:
         connection = self._connect_plainly()
         with connection.cursor() as cursor:
             cursor.execute(_SESSION_SETTINGS)
@@ -294,7 +294,7 @@ def _other_rows(table: str, sent: int, stored: int) -> RollbackError:
     )  # fmt: skip
 
 
-def _tune(cursor: Any, jobs: int) -> None:  # noqa: ANN401 - psycopg2 has no types
+def _tune(cursor: Any, jobs: int) -> None:
     """Give index builds memory, at most a quarter of what the server uses for its cache per connection."""
     cursor.execute("SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers'")
     buffers = cursor.fetchone()[0]

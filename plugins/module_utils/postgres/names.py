@@ -40,7 +40,7 @@ def kept_database(database: str, moment: str) -> str:
     return beside(database, f"before_{moment}")
 
 
-def write_mark(**facts: Any) -> str:  # noqa: ANN401 - JSON values of any shape
+def write_mark(**facts: Any) -> str:
     """Return the comment for a side or kept database."""
     return json.dumps({MARK: 1, **facts}, sort_keys=True)
 

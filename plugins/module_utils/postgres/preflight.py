@@ -42,7 +42,7 @@ def find_live(found: dict[str, Database], name: str, maintenance: str) -> Databa
     return found[name]
 
 
-def check_server(cursor: Any, live: Database, jobs: int, *, allow_replication: bool) -> list[str]:  # noqa: ANN401
+def check_server(cursor: Any, live: Database, jobs: int, *, allow_replication: bool) -> list[str]:
     """Refuse what would make the restore or the cutover fail; return warnings."""
     version = cursor.connection.server_version // 10000
     if version < OLDEST_SERVER:
@@ -65,7 +65,7 @@ def check_server(cursor: Any, live: Database, jobs: int, *, allow_replication: b
     return ["The login role is no superuser: newcomers are refused for some milliseconds while the names change."]
 
 
-def _check_blockers(cursor: Any, live: Database, *, superuser: bool, allow_replication: bool) -> None:  # noqa: ANN401
+def _check_blockers(cursor: Any, live: Database, *, superuser: bool, allow_replication: bool) -> None:
     prepared = one_value(cursor, _PREPARED, (live.name,))
     if prepared:
         raise _refusal(

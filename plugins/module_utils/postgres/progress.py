@@ -49,6 +49,6 @@ class Progress:
         self._written = now
         self._write(phase=self._phase, done=amount, total=self._total, seconds=round(now - self._began, 1))
 
-    def _write(self, **facts: Any) -> None:  # noqa: ANN401 - JSON values
+    def _write(self, **facts: Any) -> None:
         if self._file is not None:
             os.write(self._file, (json.dumps(facts) + "\n").encode())

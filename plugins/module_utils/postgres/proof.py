@@ -69,7 +69,7 @@ def _filled_expected(entries: Iterable[Entry]) -> str:
     return "true" if any(entry.kind == "MATERIALIZED VIEW DATA" for entry in entries) else "false"
 
 
-def _missing(cursor: Any, entries: Iterable[Entry]) -> list[str]:  # noqa: ANN401 - psycopg2 has no types
+def _missing(cursor: Any, entries: Iterable[Entry]) -> list[str]:
     cursor.execute(_RELATIONS)
     present = set(cursor.fetchall())
     return [
@@ -80,7 +80,7 @@ def _missing(cursor: Any, entries: Iterable[Entry]) -> list[str]:  # noqa: ANN40
     ]
 
 
-def _sequences_behind(cursor: Any) -> list[str]:  # noqa: ANN401
+def _sequences_behind(cursor: Any) -> list[str]:
     cursor.execute(_SEQUENCES)
     behind = []
     for sequence, table, column, rising in cursor.fetchall():
@@ -93,7 +93,7 @@ def _sequences_behind(cursor: Any) -> list[str]:  # noqa: ANN401
     return behind
 
 
-def ask(cursor: Any, query: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+def ask(cursor: Any, query: dict[str, Any]) -> dict[str, Any]:
     """Run one of the user's queries, reading only, and compare its first value with ``equals`` and ``minimum``."""
     answer: dict[str, Any] = {"query": query["query"], "value": None, "verdict": "passed", "reason": ""}
     try:
@@ -119,5 +119,5 @@ def _judge(answer: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever type a query has
+def _plain(value: Any) -> Any:
     return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)

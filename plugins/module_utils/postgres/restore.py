@@ -111,7 +111,7 @@ def restore(
 class _Restore:
     """One call: the options, the cursor on the maintenance database that holds the lock, and how far it came."""
 
-    def __init__(self, options: Options, cursor: Any, *, check: bool) -> None:  # noqa: ANN401 - psycopg2 has no types
+    def __init__(self, options: Options, cursor: Any, *, check: bool) -> None:
         self.options = options
         self.cursor = cursor
         self.check = check
@@ -126,7 +126,7 @@ class _Restore:
         sides = [one for one in own if one.mark.get("kind") == "side"]
         return _Situation(live, sides, [one for one in own if one.mark.get("kind") in ("kept", "undone")])
 
-    def connect(self, database: str) -> Any:  # noqa: ANN401
+    def connect(self, database: str) -> Any:
         return self.options.login.connect(database)
 
 
@@ -265,12 +265,12 @@ def inspect(options: Options, server_version: int, progress: Progress) -> dict[s
         return {"sha256": backup.sha256, "tables": tables, "dump": vars(backup.reader.facts)}
 
 
-def _table_name(entry: Any, sql: bytes) -> str:  # noqa: ANN401 - Entry or nothing
+def _table_name(entry: Any, sql: bytes) -> str:
     written = target(sql).decode("utf-8", "surrogateescape")
     return f"{entry.schema}.{entry.name}" if entry else written
 
 
-def _check_facts(options: Options, facts: Any, server_version: int) -> None:  # noqa: ANN401 - DumpFacts
+def _check_facts(options: Options, facts: Any, server_version: int) -> None:
     expected = options.dumped_database or options.database
     check_dump(facts, server_version, expected, allow_newer=options.allow_newer_dump)
 
@@ -460,7 +460,7 @@ def _cleaned(run: _Restore) -> dict[str, Any]:
             one_value(run.cursor, "SELECT pg_database_size(%s::oid)", (one.oid,))
             if one.facts["datconnlimit"] != -2
             else 0
-        )  # noqa: PLR2004
+        )
         dropped.append({"name": one.name, "kind": one.mark["kind"], "at": one.mark.get("at", ""), "bytes": size})
         if not run.check:
             drop_database(run.cursor, one.name)
@@ -472,7 +472,7 @@ def _cleaned(run: _Restore) -> dict[str, Any]:
 # -- results -----------------------------------------------------------------------------------------------------------
 
 
-def _result(run: _Restore, *, situation: _Situation, changed: bool, **facts: Any) -> dict[str, Any]:  # noqa: ANN401
+def _result(run: _Restore, *, situation: _Situation, changed: bool, **facts: Any) -> dict[str, Any]:
     tables = facts.get("tables") or {}
     return {
         "changed": changed,

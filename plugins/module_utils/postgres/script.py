@@ -22,16 +22,18 @@ TRAILER = b"-- PostgreSQL database dump complete"
 
 _TOKEN = re.compile(rb"--|/\*|['\"$;()\\]")
 _TOKEN_IN_ROUTINE = re.compile(
-    rb"--|/\*|['\"$;()\\]|(?<![A-Za-z0-9_$\x80-\xff])(?:begin|case|end)(?![A-Za-z0-9_$\x80-\xff])", re.I
+    rb"--|/\*|['\"$;()\\]|(?<![A-Za-z0-9_$\x80-\xff])(?:begin|case|end)(?![A-Za-z0-9_$\x80-\xff])", re.IGNORECASE
 )
-_ROUTINE = re.compile(rb"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\s", re.I)
+_ROUTINE = re.compile(rb"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\s", re.IGNORECASE)
 _DOLLAR = re.compile(rb"\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$")
 _IN_WORD = re.compile(rb"[A-Za-z0-9_$\x80-\xff]")
-_COPY = re.compile(rb"COPY\s[^;]*\sFROM\s+stdin\s*;$", re.I | re.S)
+_COPY = re.compile(rb"COPY\s[^;]*\sFROM\s+stdin\s*;$", re.IGNORECASE | re.DOTALL)
 _ENTRY = re.compile(rb"-- (?:Data for )?Name: (.*); Type: (.*); Schema: (.*); Owner: (.*?)(?:; Tablespace: (?:.*))?$")
-_BACKSLASH_STRINGS = re.compile(rb"SET\s+standard_conforming_strings\s*=\s*'?(off|on)", re.I)
+_BACKSLASH_STRINGS = re.compile(rb"SET\s+standard_conforming_strings\s*=\s*'?(off|on)", re.IGNORECASE)
 # Encodings in which a byte of a character can look like a backslash or a quote.
-_UNSAFE_ENCODING = re.compile(rb"SET\s+client_encoding\s*=\s*'(SJIS|BIG5|GBK|UHC|GB18030|JOHAB|SHIFT_JIS_2004)'", re.I)
+_UNSAFE_ENCODING = re.compile(
+    rb"SET\s+client_encoding\s*=\s*'(SJIS|BIG5|GBK|UHC|GB18030|JOHAB|SHIFT_JIS_2004)'", re.IGNORECASE
+)
 _FACTS = {
     b"-- Dumped from database version ": "server_version",
     b"-- Dumped by pg_dump version ": "pg_dump_version",
@@ -254,7 +256,7 @@ class ScriptReader:
         return bytes(self._buffer[at : at + 1])
 
     def _is_escape_string(self, at: int) -> bool:
-        if at == 0 or self._buffer[at - 1 : at] not in (b"E", b"e"):
+        if at == 0 or bytes(self._buffer[at - 1 : at]) not in (b"E", b"e"):
             return False
         return at == 1 or not _IN_WORD.match(self._buffer[at - 2 : at - 1])
 

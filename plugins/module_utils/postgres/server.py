@@ -57,7 +57,7 @@ class Database:
         return bool(self.facts["datallowconn"])
 
 
-def databases(cursor: Any) -> dict[str, Database]:  # noqa: ANN401 - psycopg2 has no types
+def databases(cursor: Any) -> dict[str, Database]:
     """Return all databases of the server by name."""
     cursor.execute(_DATABASES)
     found = (
@@ -67,7 +67,7 @@ def databases(cursor: Any) -> dict[str, Database]:  # noqa: ANN401 - psycopg2 ha
     return {one.name: one for one in found}
 
 
-def create_statement(name: str, model: Database, cursor: Any) -> str:  # noqa: ANN401
+def create_statement(name: str, model: Database, cursor: Any) -> str:
     """Return the CREATE DATABASE for an empty database with owner, encoding, locale and tablespace of ``model``.
 
     From template0, because template1 may hold objects and another locale. Columns of pg_database by version:
@@ -93,17 +93,17 @@ def create_statement(name: str, model: Database, cursor: Any) -> str:  # noqa: A
     return f"CREATE DATABASE {quote_ident(name, cursor)} TEMPLATE = template0 {words}"
 
 
-def drop_database(cursor: Any, name: str) -> None:  # noqa: ANN401
+def drop_database(cursor: Any, name: str) -> None:
     """Drop a database whoever is on it, also one whose DROP was interrupted before."""
     cursor.execute(f"DROP DATABASE IF EXISTS {quote_ident(name, cursor)} WITH (FORCE)")
 
 
-def set_comment(cursor: Any, name: str, comment: str | None) -> None:  # noqa: ANN401
+def set_comment(cursor: Any, name: str, comment: str | None) -> None:
     """Set the comment of a database; none removes it."""
     cursor.execute(f"COMMENT ON DATABASE {quote_ident(name, cursor)} IS %s", (comment or None,))
 
 
-def take_lock(cursor: Any, database: str) -> None:  # noqa: ANN401
+def take_lock(cursor: Any, database: str) -> None:
     """Take the lock of a database for as long as the connection lives; refuse when another run holds it."""
     cursor.execute(_LOCK, (database,))
     if cursor.fetchone()[0]:
@@ -118,19 +118,19 @@ def take_lock(cursor: Any, database: str) -> None:  # noqa: ANN401
     )
 
 
-def free_connections(cursor: Any) -> int:  # noqa: ANN401
+def free_connections(cursor: Any) -> int:
     """Return how many more connections the server takes from users without special rights."""
     cursor.execute(_USED)
     return int(cursor.fetchone()[0])
 
 
-def is_superuser(cursor: Any) -> bool:  # noqa: ANN401
+def is_superuser(cursor: Any) -> bool:
     """Say whether the login role is a superuser."""
     cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = session_user")
     return bool(cursor.fetchone()[0])
 
 
-def one_value(cursor: Any, query: str, values: Sequence[Any] = ()) -> Any:  # noqa: ANN401
+def one_value(cursor: Any, query: str, values: Sequence[Any] = ()) -> Any:
     """Return the first column of the first row."""
     cursor.execute(query, values)
     row = cursor.fetchone()

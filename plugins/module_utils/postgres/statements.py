@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _PART = rb'(?:"(?:[^"]|"")+"|[^\s".(;]+)'
 _NAME = rb"(" + _PART + rb"(?:\." + _PART + rb")?)"
 
-_SESSION = re.compile(rb"(SET\s(?!ROLE|SESSION\s+AUTHORIZATION)|SELECT pg_catalog\.set_config\()", re.I)
-_SEQUENCE = re.compile(rb"SELECT pg_catalog\.setval\(", re.I)
+_SESSION = re.compile(rb"(SET\s(?!ROLE|SESSION\s+AUTHORIZATION)|SELECT pg_catalog\.set_config\()", re.IGNORECASE)
+_SEQUENCE = re.compile(rb"SELECT pg_catalog\.setval\(", re.IGNORECASE)
 _INSERT = re.compile(rb"INSERT INTO " + _NAME + rb"[ (]")
 _COPY = re.compile(rb"COPY " + _NAME + rb"[ (]")
 _SKIPPED = re.compile(rb"(DROP\s|ALTER TABLE IF EXISTS .* DROP CONSTRAINT )")  # of --clean: the side database is empty
@@ -45,13 +45,13 @@ _AFTER_BUILDS = re.compile(
 _ACCEPTED = re.compile(
     rb"(CREATE|ALTER|COMMENT ON|GRANT|REVOKE|SECURITY LABEL|REFRESH MATERIALIZED VIEW|BEGIN|COMMIT)[\s;]|"
     rb"SELECT pg_catalog\.(lo_create|lo_open|lo_unlink|lowrite|lo_close|pg_extension_config_dump)\(",
-    re.I,
+    re.IGNORECASE,
 )
 _REFUSED = re.compile(
     rb"(CREATE|DROP|ALTER)\s+(DATABASE|ROLE|USER\s(?!MAPPING)|GROUP|TABLESPACE|SYSTEM)\b|COMMENT ON (DATABASE|ROLE|TABLESPACE)|COPY\b",
-    re.I,
+    re.IGNORECASE,
 )
-_DATABASE_PROPERTY = re.compile(rb"(COMMENT ON DATABASE|SECURITY LABEL FOR \S+ ON DATABASE)\s", re.I)
+_DATABASE_PROPERTY = re.compile(rb"(COMMENT ON DATABASE|SECURITY LABEL FOR \S+ ON DATABASE)\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

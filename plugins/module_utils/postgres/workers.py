@@ -178,12 +178,12 @@ class Workers:
                 self.failed_at = task.label if isinstance(task, Batch) else task.sql.decode("utf-8", "replace")
             self._change.notify_all()
 
-    def _follow_session(self, cursor: Any, applied: int, wanted: int) -> int:  # noqa: ANN401
+    def _follow_session(self, cursor: Any, applied: int, wanted: int) -> int:
         for sql in self.session[applied:wanted]:
             cursor.execute(sql)
         return max(applied, wanted)
 
-    def _carry_out(self, cursor: Any, connection: Any, task: Task) -> None:  # noqa: ANN401
+    def _carry_out(self, cursor: Any, connection: Any, task: Task) -> None:
         if isinstance(task, Rows):
             feed = _Feed(self, task)
             cursor.copy_expert(task.sql, feed, size=1 << 20)
@@ -196,7 +196,7 @@ class Workers:
                 self.outcome.inserted[task.table] = self.outcome.inserted.get(task.table, 0) + rows
         self._finish(task)
 
-    def _one(self, cursor: Any, task: Batch) -> int:  # noqa: ANN401
+    def _one(self, cursor: Any, task: Batch) -> int:
         cursor.execute(task.statements[0])
         if cursor.description and task.table:
             with self._change:
@@ -204,7 +204,7 @@ class Workers:
         return int(cursor.rowcount)
 
     @staticmethod
-    def _in_transaction(cursor: Any, statements: Sequence[bytes]) -> int:  # noqa: ANN401
+    def _in_transaction(cursor: Any, statements: Sequence[bytes]) -> int:
         rows = 0
         cursor.execute("BEGIN")
         for sql in statements:
