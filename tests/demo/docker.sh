@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Makes sure that Docker answers, with Compose v2 or later and the base image of the demo. Does nothing where all is there.
 # 'docker.sh stop' ends the daemon if this script started it and no container runs any more.
+# 'docker.sh base debian:trixie-slim' provides that base image instead.
 set -euo pipefail
 
 base=${USDX_BASE_IMAGE:-debian:bookworm-slim}
@@ -161,10 +162,13 @@ stop_daemon() {
   rm -f "$started_by_us"
 }
 
-if [[ ${1:-} == stop ]]; then
-  stop_daemon
-  exit
-fi
+case ${1:-} in
+  stop)
+    stop_daemon
+    exit
+    ;;
+  base) base=${2:?names no image} ;;
+esac
 
 ID=unknown
 # shellcheck source=/dev/null

@@ -1,0 +1,41 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Postgres servers that the tests of a session share; each test makes databases of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from postgres_servers import VERSIONS, Server, fresh_database, running_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def server15() -> Iterator[Server]:
+    """Give the server of version 15."""
+    with running_server(15) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def server17() -> Iterator[Server]:
+    """Give the server of version 17."""
+    with running_server(17) as made:
+        yield made
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def server(request: pytest.FixtureRequest) -> Server:
+    """Give a server of each version in turn."""
+    made: Server = request.getfixturevalue(f"server{request.param}")
+    return made
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[str]:
+    """Give the name of an empty database on ``server``; it and what was named after it is dropped."""
+    with fresh_database(server) as name:
+        yield name
