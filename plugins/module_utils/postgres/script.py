@@ -46,6 +46,14 @@ def is_script(head: bytes) -> bool:
     return head.replace(b"\r\n", b"\n").removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"--\n" + HEADER)
 
 
+def statements(chunks: Iterable[bytes], *, backslash_strings: bool = False) -> Iterator[bytes]:
+    """Yield the statements of a part of a dump: a definition, or rows as INSERT; ``DamagedBackup`` when one is cut."""
+    reader = ScriptReader(chunks)
+    reader._backslash_strings = backslash_strings  # noqa: SLF001 - same module
+    while reader._skip_to_statement():  # noqa: SLF001
+        yield reader._take(reader._statement_end())  # noqa: SLF001
+
+
 class ScriptReader:
     """The events of a plain dump. ``chunks`` are its bytes in pieces of any size."""
 
