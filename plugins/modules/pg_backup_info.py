@@ -12,7 +12,7 @@ short_description: Say which Postgres backups are whole, when they were taken, a
 version_added: 0.2.0
 author: usdx.rollback contributors (@usdx)
 description:
-  - Looks at outputs of C(pg_dump) on the managed host, without a server. Content decides what a file is, never its name.
+  - Looks at outputs of C(pg_dump) on the managed host, without a server. Content, never a name, decides what it is.
   - A backup is whole when it decodes to its end, has pg_dump's proof of the end, and every COPY in it is closed; and
     when its sidecar, if it has one, agrees. The sidecar is the file C(<backup>.meta.json) that
     M(usdx.rollback.pg_safe_backup) writes.
@@ -53,7 +53,7 @@ options:
       - Only backups that were taken at or before this moment are read and chosen. ISO 8601 with a time zone.
     type: str
   database:
-    description: Leave backups out that say that they are of another database. A plain dump without sidecar says nothing.
+    description: Leave backups out that say that they are of another database. A plain dump without sidecar says none.
     type: str
   read:
     description:

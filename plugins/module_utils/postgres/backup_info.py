@@ -101,7 +101,7 @@ def find_backups(path: str, pattern: str) -> list[Path]:
         mode = where.stat().st_mode
         if not stat.S_ISDIR(mode) or (where / "toc.dat").is_file():
             return [where]
-        names = sorted(os.listdir(where))
+        names = sorted(one.name for one in where.iterdir())
     except OSError as error:
         raise RollbackError(
             f"path is {path}, which cannot be read: {error.strerror}.",
@@ -120,13 +120,15 @@ def _is_candidate(path: Path, *, hidden: bool) -> bool:
 
 def _leave_out(look: _Look, database: str | None, limit: datetime | None) -> bool:
     found = look.found
+    if found.reason:
+        return True
     if database and found.database and found.database != database:
         found.whole, found.reason = None, f"it is a backup of the database {found.database}"
         return True
     if _is_later(found, limit):
         found.whole, found.reason = None, f"it was taken at {found.taken_at}, after not_after"
         return True
-    return bool(found.reason)
+    return False
 
 
 def _is_later(found: Found, limit: datetime | None) -> bool:

@@ -28,8 +28,8 @@ def zone_of(name: str) -> tzinfo:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise RollbackError(
             f"file_time_zone is {name}, which is not a time zone that the managed host knows. Nothing was changed.",
-            "Give a name such as UTC or Europe/Zurich. If the name is right, install the zones: apt-get install tzdata, "
-            "or pip install tzdata.",
+            "Give a name such as UTC or Europe/Zurich. If the name is right, install the zones: apt-get install "
+            "tzdata, or pip install tzdata.",
         ) from error
 
 

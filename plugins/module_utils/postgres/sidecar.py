@@ -12,10 +12,12 @@ import re
 import stat
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .names import MARK
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUFFIX = ".meta.json"
 LIMIT = 4 << 20
