@@ -63,10 +63,10 @@ def find_command(server_major: int, container: str, docker_host: str | None) -> 
         return (fitting or newer)[0]
     seen = ", ".join(f"{one.version} ({one.argv[0]})" for one in found) or "none"
     raise RollbackError(
-        f"There is no pg_dump for a Postgres {server_major} on the managed host{' or in the container' * bool(container)}; "
-        f"found: {seen}. Nothing was changed.",
-        f"Install it: apt-get install postgresql-client-{server_major}. If the server runs in a container, give project "
-        "and service instead of login_host: its own pg_dump is used then.",
+        f"There is no pg_dump for a Postgres {server_major}; found on the managed host"
+        f"{' and in the container' if container else ''}: {seen}. Nothing was changed.",
+        f"Install it: apt-get install postgresql-client-{server_major}. If the server runs in a container, give "
+        "project and service instead of login_host: its own pg_dump is used then.",
     )
 
 
@@ -93,7 +93,7 @@ class DumpFailed(Exception):  # noqa: N818 - turned into a RollbackError by the 
 
 
 @contextmanager
-def running_dump(
+def running_dump(  # noqa: PLR0913, PLR0917 - what is run, where, and how long
     command: DumpCommand, login: Login, database: str, options: list[str], name: str, timeout: float
 ) -> Iterator[Iterator[bytes]]:
     """Yield the pieces of a dump. ``name`` is the application name of its session at the server.

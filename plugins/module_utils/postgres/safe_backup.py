@@ -38,7 +38,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,199}")
 _DAY = 86400.0
 _LOOK_EVERY = 1.0  # seconds between looks at the free space
 _MOMENT = """
-  SELECT clock_timestamp(), CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
+  SELECT clock_timestamp(),
+         CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
          current_setting('server_version'), pg_database_size(current_database())"""
 _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
 _UNTOUCHED = "No backup was written, the database is untouched."
@@ -278,7 +279,7 @@ def _watched(pieces: Iterator[bytes], directory: Path) -> Iterator[bytes]:
             free, total = facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize
             if free < min(1 << 30, total // 20):
                 raise RollbackError(
-                    f"The backup was given up: {directory} has only {free / 1e6:,.0f} MB of free space left. {_UNTOUCHED}",
+                    f"The backup was given up: {directory} has only {free / 1e6:,.0f} MB of space left. {_UNTOUCHED}",
                     "Free space, or give another directory, then run it again.",
                     free_bytes=free,
                 )
