@@ -205,7 +205,7 @@ def test_a_limit_leaves_older_ones_unread(tmp_path: Path) -> None:
 
 
 def test_a_head_does_not_say_whether_the_rest_is_there(tmp_path: Path) -> None:
-    found = look_at(tmp_path, gzip.compress(DUMP)[:-20], read="head")
+    found = look_at(tmp_path, HEAD + COPY, read="head")
     assert (found["whole"], found["server_version"], found["sha256"]) == (None, "15.18", "")
 
 
@@ -301,6 +301,6 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
 )
 def test_what_is_refused(tmp_path: Path, options: dict[str, Any], told: str) -> None:
     with pytest.raises(RollbackError) as caught:
-        look(tmp_path, **options)
+        look(**({"path": tmp_path} | options))
     assert told in caught.value.msg
     assert caught.value.next_step
