@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a dump does not hold and a new database would lose: owners, grants, default privileges, settings of the database.
+"""What a dump does not hold and a new database would lose: owners, grants, default privileges, settings.
 
 The live database is the model: a right that was revoked since the backup does not come back with it, and one that was
 granted is not lost. Objects that exist only in the backup keep what the dump gives them.
@@ -47,14 +47,17 @@ WITH own AS (
     FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace LEFT JOIN pg_class c ON c.oid = typrelid
     WHERE (typtype IN ('d', 'e', 'r') OR c.relkind = 'c') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
   UNION ALL
-  SELECT 'LANGUAGE', quote_ident(lanname), lanowner, lanacl, 'l', 'pg_language'::regclass, oid FROM pg_language WHERE lanpltrusted
+  SELECT 'LANGUAGE', quote_ident(lanname), lanowner, lanacl, 'l', 'pg_language'::regclass, oid
+    FROM pg_language WHERE lanpltrusted
   UNION ALL
   SELECT 'FOREIGN DATA WRAPPER', quote_ident(fdwname), fdwowner, fdwacl, 'F', 'pg_foreign_data_wrapper'::regclass, oid
     FROM pg_foreign_data_wrapper
   UNION ALL
-  SELECT 'FOREIGN SERVER', quote_ident(srvname), srvowner, srvacl, 'S', 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
+  SELECT 'FOREIGN SERVER', quote_ident(srvname), srvowner, srvacl, 'S', 'pg_foreign_server'::regclass, oid
+    FROM pg_foreign_server
   UNION ALL
-  SELECT 'LARGE OBJECT', oid::text, lomowner, lomacl, 'L', 'pg_largeobject'::regclass, oid FROM pg_largeobject_metadata
+  SELECT 'LARGE OBJECT', oid::text, lomowner, lomacl, 'L', 'pg_largeobject'::regclass, oid
+    FROM pg_largeobject_metadata
 )
 SELECT kind, name, '', pg_get_userbyid(owner), NOT EXISTS (SELECT FROM own WHERE classid = class AND objid = object.oid),
        ARRAY(SELECT ARRAY[pg_get_userbyid(grantor), CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END,
@@ -126,7 +129,7 @@ def carry_over_database(cursor: Any, live: Database, side: Database) -> list[str
     """
     lost: list[str] = []
     name = quote_ident(side.name, cursor)
-    limit = f"ALTER DATABASE {name} CONNECTION LIMIT {int(live.facts['datconnlimit'])} IS_TEMPLATE {live.facts['datistemplate']}"
+    limit = f"ALTER DATABASE {name} CONNECTION LIMIT {live.facts['datconnlimit']:d} IS_TEMPLATE {live.facts['datistemplate']}"
     _try(cursor, [limit], "connection limit", lost)
     cursor.execute(_DATABASE, (live.oid,))
     wanted = _grants(cursor.fetchone()[0])

@@ -41,6 +41,7 @@ _TABLES = """
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"""
 _COUNT_LIMIT = "20s"
+_INVALID = -2  # datconnlimit of a database whose DROP was interrupted
 
 
 @dataclass(frozen=True)
