@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import RollbackError
@@ -14,6 +13,7 @@ from .dump import DamagedBackup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 try:  # three times faster than zlib; the result is the same
     from isal import isal_zlib as gzip_library
@@ -87,7 +87,7 @@ class DecodedFile:
         return data
 
     def _gunzip(self) -> Iterator[bytes]:
-        """Yield pieces of at most ``CHUNK`` bytes, whatever the ratio; members may follow each other (RFC 1952, 2.2)."""
+        """Yield pieces of at most ``CHUNK`` bytes; several members may follow each other (RFC 1952, 2.2)."""
         data = self._raw()
         while data:
             if not data.startswith(GZIP[: len(data)]):

@@ -82,8 +82,9 @@ def create_statement(name: str, model: Database, cursor: Any) -> str:
         "ENCODING": _literal(model.encoding),
         "LC_COLLATE": _literal(facts["datcollate"]),
         "LC_CTYPE": _literal(facts["datctype"]),
-        "TABLESPACE": quote_ident(model.tablespace, cursor),
     }
+    if model.tablespace != "pg_default":  # naming it needs a right on it that an owner need not have
+        options["TABLESPACE"] = quote_ident(model.tablespace, cursor)
     if "datlocprovider" in facts:
         options["LOCALE_PROVIDER"] = provider
     locale = facts.get("datlocale") or facts.get("daticulocale")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
@@ -112,7 +113,8 @@ class Workers:
             self._change.notify_all()
             connections = list(self._connections)
         for connection in connections if abort else []:
-            connection.cancel()
+            with suppress(Exception):  # it may have ended by itself meanwhile
+                connection.cancel()
         for thread in self._threads:
             thread.join()
 
