@@ -190,9 +190,9 @@ class ArchiveReader(_Archive):
             for piece in source.pieces(length):
                 gathered.append(piece)
                 size += len(piece)
-            if size >= _GATHERED:
-                yield b"".join(gathered)
-                gathered, size = [], 0
+                if size >= _GATHERED:
+                    yield b"".join(gathered)
+                    gathered, size = [], 0
         if gathered:
             yield b"".join(gathered)
 

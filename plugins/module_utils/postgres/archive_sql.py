@@ -50,7 +50,7 @@ _SETTINGS = frozenset({b"ENCODING", b"STDSTRINGS", b"SEARCHPATH"})
 _DATABASE = frozenset({b"DATABASE", b"DATABASE PROPERTIES"})
 _PARTITIONED_TABLE = ord("p")
 _POST_DATA = 4
-_LARGE_OBJECT_ACL = re.compile(rb'((?:[^"]|"[^"]*")*?) LARGE OBJECT \d+(.*?);\s*', re.DOTALL)
+_LARGE_OBJECT_ACL = re.compile(rb'((?:[^"]|"[^"]*")*?) LARGE OBJECT \d+((?:[^";]|"[^"]*")*);\s*')
 _ENCODING = re.compile(rb"SET client_encoding = '([A-Za-z0-9_]+)';\s*")
 _UNSAFE_ENCODINGS = frozenset({b"SJIS", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB", b"SHIFT_JIS_2004"})
 
