@@ -470,7 +470,7 @@ def _cleaned(run: _Restore) -> dict[str, Any]:
     dropped = []
     for one in candidates:
         own = run.options.run_id and one.mark.get("run_id") == run.options.run_id
-        unfinished = one.mark.get("state", "loading") == "loading"  # nobody loads: the lock is ours
+        unfinished = one in situation.sides and one.mark.get("state") != "verified"  # nobody loads: the lock is ours
         if own or (str(one.mark.get("at", "")) > oldest and not unfinished):
             continue
         dropped.append(_described(run, one))

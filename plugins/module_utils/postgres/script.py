@@ -29,7 +29,7 @@ _TOKEN_IN_ROUTINE = re.compile(
 _ROUTINE = re.compile(rb"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\s", re.IGNORECASE)
 _DOLLAR = re.compile(rb"\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$")
 _IN_WORD = re.compile(rb"[A-Za-z0-9_$\x80-\xff]")
-_COPY = re.compile(rb"COPY\s[^;]*\sFROM\s+stdin\s*;$", re.IGNORECASE | re.DOTALL)
+_COPY = re.compile(rb"COPY\s.*\sFROM\s+stdin\s*;$", re.IGNORECASE | re.DOTALL)
 _ENTRY = re.compile(rb"-- (?:Data for )?Name: (.*); Type: (.*); Schema: (.*); Owner: (.*?)(?:; Tablespace: (?:.*))?$")
 _BACKSLASH_STRINGS = re.compile(rb"SET\s+standard_conforming_strings\s*=\s*'?(off|on)", re.IGNORECASE)
 # Encodings in which a byte of a character can look like a backslash or a quote.
