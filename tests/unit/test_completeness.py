@@ -73,7 +73,11 @@ def documentation(path: Path, part: str = "DOCUMENTATION") -> Any:
     """Return one of the YAML texts of a module."""
     texts = constants(path)
     assert part in texts, f"{path.name} has no {part}"
-    return yaml.safe_load(texts[part])
+    told = yaml.safe_load(texts[part])
+    for fragment in told.get("extends_documentation_fragment", []) if part == "DOCUMENTATION" else []:
+        source = REPOSITORY / f"plugins/doc_fragments/{fragment.rpartition('.')[2]}.py"
+        told["options"] |= yaml.safe_load(constants(source)["DOCUMENTATION"])["options"]
+    return told
 
 
 def test_there_is_something_to_look_at() -> None:

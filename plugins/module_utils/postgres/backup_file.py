@@ -41,8 +41,11 @@ class DecodedFile:
     ``read_bytes`` says how much of the file on disk was used, ``sha256`` its sum once all was read.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file; raise ``RollbackError`` when it cannot be opened or has nothing in it."""
+    def __init__(self, path: Path, seen: Callable[[int], None] = lambda _bytes: None) -> None:
+        """Open the file; ``seen`` is told how many of its bytes are used up.
+
+        Raises ``RollbackError`` when it cannot be opened or has nothing in it.
+        """
         try:
             self._file: BinaryIO = path.open("rb")
             self.size = path.stat().st_size
@@ -52,6 +55,7 @@ class DecodedFile:
                 "Give the path of a backup on the managed host that the user of Ansible may read.",
             ) from error
         self.path = path
+        self._seen = seen
         self.read_bytes = 0
         self._sum = hashlib.sha256()
         head = self._file.read(512)
@@ -84,6 +88,7 @@ class DecodedFile:
             raise self._damaged(f"cannot be read beyond byte {self.read_bytes}: {error.strerror}") from error
         self.read_bytes += len(data)
         self._sum.update(data)
+        self._seen(self.read_bytes)
         return data
 
     def _gunzip(self) -> Iterator[bytes]:
@@ -136,10 +141,3 @@ class DecodedFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def each_piece(stream: DecodedFile, seen: Callable[[int], None]) -> Iterator[bytes]:
-    """Yield the decoded pieces and tell ``seen`` how much of the file on disk each one used up."""
-    for piece in stream.chunks():
-        seen(stream.read_bytes)
-        yield piece
