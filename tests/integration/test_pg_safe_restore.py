@@ -404,6 +404,7 @@ def test_two_at_once_the_second_is_refused(server15: Server, live15: str, tmp_pa
 
 def test_two_hundred_damaged_backups_none_accepted(server15: Server, live15: str, tmp_path: Path) -> None:
     """Cut at random places, or one bit changed; not in the first bytes, which say when the file was packed."""
+    server15.execute(live15, "DELETE FROM log; DELETE FROM pools WHERE id > 100")  # quick to load
     whole = gzip.compress(server15.pg_dump(live15))
     before = (oid(server15, live15), rows(server15, live15))
     random_places = random.Random(20241228)  # noqa: S311 - repeatable

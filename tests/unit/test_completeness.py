@@ -75,8 +75,8 @@ def documentation(path: Path, part: str = "DOCUMENTATION") -> Any:
     assert part in texts, f"{path.name} has no {part}"
     told = yaml.safe_load(texts[part])
     for fragment in told.get("extends_documentation_fragment", []) if part == "DOCUMENTATION" else []:
-        source = REPOSITORY / f"plugins/doc_fragments/{fragment.rpartition('.')[2]}.py"
-        told["options"] |= yaml.safe_load(constants(source)["DOCUMENTATION"])["options"]
+        source = importlib.import_module(f"{PLUGINS}.doc_fragments.{fragment.rpartition('.')[2]}")
+        told["options"] |= yaml.safe_load(source.ModuleDocFragment.DOCUMENTATION)["options"]
     return told
 
 
@@ -250,8 +250,9 @@ def imported_utilities(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(text_of(path))):
         if isinstance(node, ast.ImportFrom):
             source = node.module or ""
-            direct = re.fullmatch(rf"(?:{re.escape(PLUGINS)}\.)?module_utils\.(\w+)", source)
-            inside = {alias.name for alias in node.names} if source == f"{PLUGINS}.module_utils" else set()
+            direct = re.fullmatch(rf"(?:{re.escape(PLUGINS)}\.)?module_utils\.([\w.]+)", source)
+            folder = re.fullmatch(rf"{re.escape(PLUGINS)}\.module_utils(\.\w+)?", source)
+            inside = {f"{folder[1] or ''}.{alias.name}".strip(".") for alias in node.names} if folder else set()
             found |= inside | ({direct[1]} if direct else set())
     return found
 

@@ -55,7 +55,8 @@ def test_locks() -> None:
         "DROP DATABASE x;", "CREATE DATABASE x;", "ALTER SYSTEM SET a = 1;", "CREATE ROLE x;", "ALTER USER x LOGIN;",
         "COPY t FROM PROGRAM 'id';", "COPY t TO '/tmp/x';", "DO $$ BEGIN END $$;", "SET ROLE x;", "SET role = x;",
         "SET SESSION AUTHORIZATION x;", "SET session_authorization = x;",
-        "SET session_replication_role = replica;", "SELECT pg_catalog.set_config('role', 'x', false);", "RESET ROLE;", "SELECT pg_read_file('x');", "DELETE FROM t;", "TRUNCATE t;",
+        "SET session_replication_role = replica;", "SELECT pg_catalog.set_config('role', 'x', false);",
+        "RESET ROLE;", "SELECT pg_read_file('x');", "DELETE FROM t;", "TRUNCATE t;",
         "SELECT pg_catalog.pg_terminate_backend(1);", "CALL p();", "EXECUTE x;", "WITH x AS (SELECT 1) SELECT 1;",
     ],
 )  # fmt: skip

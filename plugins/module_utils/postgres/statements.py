@@ -21,11 +21,11 @@ _PART = rb'(?:"(?:[^"]|"")+"|[^\s".(;]+)'
 _NAME = rb"(" + _PART + rb"(?:\." + _PART + rb")?)"
 
 # Not ROLE, nor SESSION AUTHORIZATION: what the dump makes belongs to the role that loads it.
-_SESSION = re.compile(
-    rb"SET (?:\w+_timeout|client_encoding|standard_conforming_strings|escape_string_warning|check_function_bodies|xmloption|"
-    rb"client_min_messages|row_security|default_tablespace|default_table_access_method|default_with_oids|search_path) = |"
-    rb"SELECT pg_catalog\.set_config\('search_path', "
+_SETTINGS = (
+    rb"\w+_timeout|client_encoding|standard_conforming_strings|escape_string_warning|check_function_bodies|xmloption|"
+    rb"client_min_messages|row_security|default_tablespace|default_table_access_method|default_with_oids|search_path"
 )
+_SESSION = re.compile(rb"SET (?:" + _SETTINGS + rb") = |SELECT pg_catalog\.set_config\('search_path', ")
 _SEQUENCE = re.compile(rb"SELECT pg_catalog\.setval\(", re.IGNORECASE)
 _INSERT = re.compile(rb"INSERT INTO " + _NAME + rb"[ (]")
 _COPY = re.compile(rb"COPY " + _NAME + rb"[ (]")
