@@ -73,7 +73,11 @@ def documentation(path: Path, part: str = "DOCUMENTATION") -> Any:
     """Return one of the YAML texts of a module."""
     texts = constants(path)
     assert part in texts, f"{path.name} has no {part}"
-    return yaml.safe_load(texts[part])
+    told = yaml.safe_load(texts[part])
+    for fragment in told.get("extends_documentation_fragment", []) if part == "DOCUMENTATION" else []:
+        source = importlib.import_module(f"{PLUGINS}.doc_fragments.{fragment.rpartition('.')[2]}")
+        told["options"] |= yaml.safe_load(source.ModuleDocFragment.DOCUMENTATION)["options"]
+    return told
 
 
 def test_there_is_something_to_look_at() -> None:
@@ -246,8 +250,9 @@ def imported_utilities(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(text_of(path))):
         if isinstance(node, ast.ImportFrom):
             source = node.module or ""
-            direct = re.fullmatch(rf"(?:{re.escape(PLUGINS)}\.)?module_utils\.(\w+)", source)
-            inside = {alias.name for alias in node.names} if source == f"{PLUGINS}.module_utils" else set()
+            direct = re.fullmatch(rf"(?:{re.escape(PLUGINS)}\.)?module_utils\.([\w.]+)", source)
+            folder = re.fullmatch(rf"{re.escape(PLUGINS)}\.module_utils(\.\w+)?", source)
+            inside = {f"{folder[1] or ''}.{alias.name}".strip(".") for alias in node.names} if folder else set()
             found |= inside | ({direct[1]} if direct else set())
     return found
 

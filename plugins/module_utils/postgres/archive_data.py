@@ -84,7 +84,7 @@ class _Zlib:
 
 
 class _Lz4:
-    def __init__(self, library: Any) -> None:  # noqa: ANN401 - a library without types
+    def __init__(self, library: Any) -> None:
         self.errors: tuple[type[Exception], ...] = (RuntimeError, EOFError, ValueError)
         self._stream = library.LZ4FrameDecompressor()
 
@@ -108,7 +108,7 @@ class _Lz4:
 class _Zstd:
     """Fed in small steps: this library has no limit on what one step gives."""
 
-    def __init__(self, library: Any) -> None:  # noqa: ANN401 - a library without types
+    def __init__(self, library: Any) -> None:
         self.errors: tuple[type[Exception], ...] = (library.ZstdError,)
         self._stream = library.ZstdDecompressor().decompressobj()
         self._rest = b""
@@ -142,7 +142,7 @@ def need_library(algorithm: str) -> None:
         _decoder(algorithm, file=False)
 
 
-def _library(module: str, package: str, debian: str, algorithm: str) -> Any:  # noqa: ANN401 - a library without types
+def _library(module: str, package: str, debian: str, algorithm: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:

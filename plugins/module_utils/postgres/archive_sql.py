@@ -41,6 +41,8 @@ _NAMED = frozenset(
         b"SUBSCRIPTION", b"TABLE", b"TEXT SEARCH CONFIGURATION", b"TEXT SEARCH DICTIONARY", b"TYPE", b"VIEW",
     }
 )  # fmt: skip
+# pg_restore up to 15 says ALTER TABLE for them; it is the same.
+_RELATIONS = frozenset({b"VIEW", b"SEQUENCE", b"MATERIALIZED VIEW"})
 # Named by the text behind DROP, which has the argument types.
 _SIGNED = frozenset({b"AGGREGATE", b"FUNCTION", b"OPERATOR", b"OPERATOR CLASS", b"OPERATOR FAMILY", b"PROCEDURE"})
 _ACL = frozenset({b"ACL", b"DEFAULT ACL"})
@@ -48,7 +50,7 @@ _SETTINGS = frozenset({b"ENCODING", b"STDSTRINGS", b"SEARCHPATH"})
 _DATABASE = frozenset({b"DATABASE", b"DATABASE PROPERTIES"})
 _PARTITIONED_TABLE = ord("p")
 _POST_DATA = 4
-_LARGE_OBJECT_ACL = re.compile(rb'((?:[^"]|"[^"]*")*?) LARGE OBJECT \d+(.*?);\s*', re.DOTALL)
+_LARGE_OBJECT_ACL = re.compile(rb'((?:[^"]|"[^"]*")*?) LARGE OBJECT \d+((?:[^";]|"[^"]*")*);\s*')
 _ENCODING = re.compile(rb"SET client_encoding = '([A-Za-z0-9_]+)';\s*")
 _UNSAFE_ENCODINGS = frozenset({b"SJIS", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB", b"SHIFT_JIS_2004"})
 
@@ -173,7 +175,8 @@ class Script:
             yield entry.drop[len(b"DROP ") :].rstrip(b";\n")
         elif entry.kind in _NAMED:
             schema = identifier(entry.schema) + b"." if entry.schema else b""
-            yield entry.kind + b" " + schema + identifier(entry.tag)
+            kind = b"TABLE" if entry.kind in _RELATIONS and self._header.version < (1, 15) else entry.kind
+            yield kind + b" " + schema + identifier(entry.tag)
 
     def created_large_objects(self) -> set[bytes]:
         """Return the numbers of all large objects that the dump creates."""

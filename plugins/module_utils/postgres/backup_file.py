@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import RollbackError
@@ -14,6 +13,7 @@ from .dump import DamagedBackup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 try:  # three times faster than zlib; the result is the same
     from isal import isal_zlib as gzip_library
@@ -41,8 +41,11 @@ class DecodedFile:
     ``read_bytes`` says how much of the file on disk was used, ``sha256`` its sum once all was read.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file; raise ``RollbackError`` when it cannot be opened or has nothing in it."""
+    def __init__(self, path: Path, seen: Callable[[int], None] = lambda _bytes: None) -> None:
+        """Open the file; ``seen`` is told how many of its bytes are used up.
+
+        Raises ``RollbackError`` when it cannot be opened or has nothing in it.
+        """
         try:
             self._file: BinaryIO = path.open("rb")
             self.size = path.stat().st_size
@@ -52,6 +55,7 @@ class DecodedFile:
                 "Give the path of a backup on the managed host that the user of Ansible may read.",
             ) from error
         self.path = path
+        self._seen = seen
         self.read_bytes = 0
         self._sum = hashlib.sha256()
         head = self._file.read(512)
@@ -84,10 +88,11 @@ class DecodedFile:
             raise self._damaged(f"cannot be read beyond byte {self.read_bytes}: {error.strerror}") from error
         self.read_bytes += len(data)
         self._sum.update(data)
+        self._seen(self.read_bytes)
         return data
 
     def _gunzip(self) -> Iterator[bytes]:
-        """Yield pieces of at most ``CHUNK`` bytes, whatever the ratio; members may follow each other (RFC 1952, 2.2)."""
+        """Yield pieces of at most ``CHUNK`` bytes; several members may follow each other (RFC 1952, 2.2)."""
         data = self._raw()
         while data:
             if not data.startswith(GZIP[: len(data)]):
@@ -136,10 +141,3 @@ class DecodedFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def each_piece(stream: DecodedFile, seen: Callable[[int], None]) -> Iterator[bytes]:
-    """Yield the decoded pieces and tell ``seen`` how much of the file on disk each one used up."""
-    for piece in stream.chunks():
-        seen(stream.read_bytes)
-        yield piece

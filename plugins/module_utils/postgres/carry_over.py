@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a dump does not hold and a new database would lose: owners, grants, default privileges, settings of the database.
+"""What a dump does not hold and a new database would lose: owners, grants, default privileges, settings.
 
 The live database is the model: a right that was revoked since the backup does not come back with it, and one that was
 granted is not lost. Objects that exist only in the backup keep what the dump gives them.
@@ -30,48 +30,59 @@ WITH own AS (
   SELECT classid, objid FROM pg_depend WHERE deptype = 'e' OR (classid = 'pg_class'::regclass AND deptype IN ('a', 'i')
     AND refobjsubid > 0 AND refclassid = 'pg_class'::regclass)
 ), object AS (
-  SELECT 'SCHEMA' AS kind, quote_ident(nspname) AS name, nspowner AS owner, nspacl AS acl, 'n' AS code,
+  SELECT 'SCHEMA' AS kind, quote_ident(nspname) AS name, '' AS schema, nspowner AS owner, nspacl AS acl, 'n' AS code,
          'pg_namespace'::regclass AS class, oid FROM pg_namespace
     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
   UNION ALL
-  SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text, relowner, relacl,
+  SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text,
+         quote_ident(nspname), relowner, relacl,
          CASE relkind WHEN 'S' THEN 's' ELSE 'r' END, 'pg_class'::regclass, c.oid
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
   UNION ALL
-  SELECT 'ROUTINE', p.oid::regprocedure::text, proowner, proacl, 'f', 'pg_proc'::regclass, p.oid
+  SELECT 'ROUTINE', p.oid::regprocedure::text, quote_ident(nspname), proowner, proacl, 'f', 'pg_proc'::regclass, p.oid
     FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
   UNION ALL
-  SELECT 'TYPE', t.oid::regtype::text, typowner, typacl, 'T', 'pg_type'::regclass, t.oid
+  SELECT 'TYPE', t.oid::regtype::text, quote_ident(nspname), typowner, typacl, 'T', 'pg_type'::regclass, t.oid
     FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace LEFT JOIN pg_class c ON c.oid = typrelid
     WHERE (typtype IN ('d', 'e', 'r') OR c.relkind = 'c') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
   UNION ALL
-  SELECT 'LANGUAGE', quote_ident(lanname), lanowner, lanacl, 'l', 'pg_language'::regclass, oid FROM pg_language WHERE lanpltrusted
+  SELECT 'LANGUAGE', quote_ident(lanname), '', lanowner, lanacl, 'l', 'pg_language'::regclass, oid
+    FROM pg_language WHERE lanpltrusted
   UNION ALL
-  SELECT 'FOREIGN DATA WRAPPER', quote_ident(fdwname), fdwowner, fdwacl, 'F', 'pg_foreign_data_wrapper'::regclass, oid
+  SELECT 'FOREIGN DATA WRAPPER', quote_ident(fdwname), '', fdwowner, fdwacl, 'F',
+         'pg_foreign_data_wrapper'::regclass, oid
     FROM pg_foreign_data_wrapper
   UNION ALL
-  SELECT 'FOREIGN SERVER', quote_ident(srvname), srvowner, srvacl, 'S', 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
+  SELECT 'FOREIGN SERVER', quote_ident(srvname), '', srvowner, srvacl, 'S', 'pg_foreign_server'::regclass, oid
+    FROM pg_foreign_server
   UNION ALL
-  SELECT 'LARGE OBJECT', oid::text, lomowner, lomacl, 'L', 'pg_largeobject'::regclass, oid FROM pg_largeobject_metadata
+  SELECT 'LARGE OBJECT', oid::text, '', lomowner, lomacl, 'L', 'pg_largeobject'::regclass, oid
+    FROM pg_largeobject_metadata
 )
-SELECT kind, name, '', pg_get_userbyid(owner), NOT EXISTS (SELECT FROM own WHERE classid = class AND objid = object.oid),
+SELECT kind, name, '', schema, pg_get_userbyid(owner),
+       NOT EXISTS (SELECT FROM own WHERE classid = class AND objid = object.oid),
        ARRAY(SELECT ARRAY[pg_get_userbyid(grantor), CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END,
                           privilege_type, is_grantable::text]
              FROM aclexplode(coalesce(acl, acldefault(code::"char", owner))) ORDER BY 1)
 FROM object
 UNION ALL
-SELECT 'TABLE', c.oid::regclass::text, quote_ident(attname), pg_get_userbyid(relowner), false,
+SELECT 'TABLE', c.oid::regclass::text, quote_ident(attname), quote_ident(nspname), pg_get_userbyid(relowner), false,
        ARRAY(SELECT ARRAY[pg_get_userbyid(grantor), CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END,
                           privilege_type, is_grantable::text] FROM aclexplode(attacl) ORDER BY 1)
 FROM pg_attribute JOIN pg_class c ON c.oid = attrelid JOIN pg_namespace n ON n.oid = relnamespace
-WHERE attnum > 0 AND NOT attisdropped AND nspname !~ '^pg_' AND nspname <> 'information_schema' AND attacl IS NOT NULL"""
+WHERE attnum > 0 AND NOT attisdropped AND attacl IS NOT NULL
+  AND nspname !~ '^pg_' AND nspname <> 'information_schema'"""
 _DEFAULTS = """
 SELECT pg_get_userbyid(defaclrole), coalesce(nspname, ''), defaclobjtype::text,
        ARRAY(SELECT ARRAY[pg_get_userbyid(grantor), CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END,
                           privilege_type, is_grantable::text] FROM aclexplode(defaclacl) ORDER BY 1)
 FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace"""
+_BUILT_IN = """
+SELECT ARRAY(SELECT ARRAY[pg_get_userbyid(grantor), CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END,
+                          privilege_type, is_grantable::text] FROM aclexplode(acldefault(%s::"char", oid)))
+FROM pg_roles WHERE rolname = %s"""
 _DEFAULT_WORDS = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS", "L": "LARGE OBJECTS"}
 _DATABASE = """
 SELECT ARRAY(SELECT ARRAY[pg_get_userbyid(grantor), CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END,
@@ -97,9 +108,20 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What is granted on: its words in GRANT, its owner, its schema and, for a column, that column's name."""
+
+    name: str
+    owner: str
+    schema: str = ""
+    column: str = ""
+
+
+@dataclass(frozen=True)
 class Holder:
     """Who owns an object and who may do what with it."""
 
+    schema: str
     owner: str
     own_owner: bool
     grants: frozenset[Grant]
@@ -126,8 +148,8 @@ def carry_over_database(cursor: Any, live: Database, side: Database) -> list[str
     """
     lost: list[str] = []
     name = quote_ident(side.name, cursor)
-    limit = f"ALTER DATABASE {name} CONNECTION LIMIT {int(live.facts['datconnlimit'])} IS_TEMPLATE {live.facts['datistemplate']}"
-    _try(cursor, [limit], "connection limit", lost)
+    limit, template = live.facts["datconnlimit"], live.facts["datistemplate"]
+    _try(cursor, [f"ALTER DATABASE {name} CONNECTION LIMIT {limit:d} IS_TEMPLATE {template}"], "connection limit", lost)
     cursor.execute(_DATABASE, (live.oid,))
     wanted = _grants(cursor.fetchone()[0])
     cursor.execute(_DATABASE, (side.oid,))
@@ -135,7 +157,7 @@ def carry_over_database(cursor: Any, live: Database, side: Database) -> list[str
     if wanted != present:
         _try(
             cursor,
-            _grant_statements(cursor, f"DATABASE {name}", live.owner, present, wanted, ""),
+            _grant_statements(cursor, Target(f"DATABASE {name}", live.owner), present, wanted),
             "privileges of the database",
             lost,
         )
@@ -175,7 +197,9 @@ def carry_over_objects(connect: Callable[[str], Any], live: str, side: str) -> L
         wanted, wanted_defaults = _holders(cursor), _defaults(cursor)
     with closing(connect(side)) as connection, connection.cursor() as cursor:
         _carry_owners(cursor, wanted, lost)
-        _carry_grants(cursor, wanted, lost)
+        # Schemas last: whoever passed a privilege on gets USAGE for that, and loses it again here.
+        _carry_grants(cursor, {key: one for key, one in wanted.items() if key[0] != "SCHEMA"}, lost)
+        _carry_grants(cursor, {key: one for key, one in wanted.items() if key[0] == "SCHEMA"}, lost)
         _carry_defaults(cursor, wanted_defaults, lost)
     return lost
 
@@ -184,8 +208,8 @@ def _holders(cursor: Any) -> dict[Key, Holder]:
     cursor.execute("SET search_path = ''")  # so that every name comes out qualified
     cursor.execute(_OBJECTS)
     return {
-        (kind, name, column): Holder(owner, own_owner, _grants(grants))
-        for kind, name, column, owner, own_owner, grants in cursor.fetchall()
+        (kind, name, column): Holder(schema, owner, own_owner, _grants(grants))
+        for kind, name, column, schema, owner, own_owner, grants in cursor.fetchall()
     }
 
 
@@ -209,7 +233,7 @@ def _carry_owners(cursor: Any, wanted: dict[Key, Holder], lost: Lost) -> None:
 def _carry_grants(cursor: Any, wanted: dict[Key, Holder], lost: Lost) -> None:
     present = _holders(cursor)
     names = {key[:2] for key in present}
-    nobody = Holder("", own_owner=False, grants=frozenset())
+    nobody = Holder("", "", own_owner=False, grants=frozenset())
     for key in sorted(wanted.keys() | present.keys()):
         kind, name, column = key
         if (kind, name) not in names or (key not in wanted and (kind, name, "") not in wanted):
@@ -217,32 +241,31 @@ def _carry_grants(cursor: Any, wanted: dict[Key, Holder], lost: Lost) -> None:
         model = wanted.get(key) or nobody
         now = present.get(key) or nobody
         if model.grants != now.grants:
-            owner = present[(kind, name, "")].owner
-            statements = _grant_statements(cursor, f"{kind} {name}", owner, now.grants, model.grants, column)
+            whole = present[kind, name, ""]
+            target = Target(f"{kind} {name}", whole.owner, whole.schema, column)
+            statements = _grant_statements(cursor, target, now.grants, model.grants)
             what = f"privileges of {kind.lower()} {name}" + (f", column {column}" if column else "")
             _try(cursor, statements, what, lost.grants)
 
 
-def _grant_statements(
-    cursor: Any,
-    target: str,
-    owner: str,
-    present: frozenset[Grant],
-    wanted: frozenset[Grant],
-    column: str,
-) -> list[str]:
+def _grant_statements(cursor: Any, target: Target, present: frozenset[Grant], wanted: frozenset[Grant]) -> list[str]:
     """Return REVOKEs for everybody who has something now, and GRANTs in an order in which each grantor may grant."""
-    part = f" ({column})" if column else ""
+    part = f" ({target.column})" if target.column else ""
     grantees = sorted({grant.grantee for grant in present})
-    statements = [f"REVOKE ALL{part} ON {target} FROM {_role(cursor, grantee)} CASCADE" for grantee in grantees]
+    statements = [f"REVOKE ALL{part} ON {target.name} FROM {_role(cursor, grantee)} CASCADE" for grantee in grantees]
     role = ""
-    for grant in _in_grant_order(owner, wanted):
-        grantor = "" if grant.grantor == owner else grant.grantor
+    for grant in _in_grant_order(target.owner, wanted):
+        grantor = "" if grant.grantor == target.owner else quote_ident(grant.grantor, cursor)
         if grantor != role:
-            statements.append(f"SET ROLE {quote_ident(grantor, cursor)}" if grantor else "RESET ROLE")
+            statements.append("RESET ROLE")
+            if grantor and target.schema:
+                statements.append(f"GRANT USAGE ON SCHEMA {target.schema} TO {grantor}")
+            if grantor:
+                statements.append(f"SET ROLE {grantor}")
             role = grantor
         option = " WITH GRANT OPTION" if grant.grantable else ""
-        statements.append(f"GRANT {grant.privilege}{part} ON {target} TO {_role(cursor, grant.grantee)}{option}")
+        grantee = _role(cursor, grant.grantee)
+        statements.append(f"GRANT {grant.privilege}{part} ON {target.name} TO {grantee}{option}")
     return [*statements, "RESET ROLE"] if role else statements
 
 
@@ -289,11 +312,7 @@ def _built_in(cursor: Any, role: str, schema: str, kind: str) -> frozenset[Grant
     if schema:
         return frozenset()
     code = {"S": "s"}.get(kind, kind)
-    cursor.execute(
-        "SELECT ARRAY(SELECT ARRAY[pg_get_userbyid(grantor), CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END, "
-        'privilege_type, is_grantable::text] FROM aclexplode(acldefault(%s::"char", oid))) FROM pg_roles WHERE rolname = %s',
-        (code, role),
-    )
+    cursor.execute(_BUILT_IN, (code, role))
     row = cursor.fetchone()
     return _grants(row[0]) if row else frozenset()
 

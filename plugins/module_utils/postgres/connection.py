@@ -112,4 +112,4 @@ def container_address(project: str, service: str, docker_host: str | None = None
             f"The container {found[0].name} has no address that this host can reach. Nothing was changed.",
             "Publish its port on 127.0.0.1 and give login_host and login_port.",
         )
-    return address, found[0].name
+    return address, str(found[0].name)

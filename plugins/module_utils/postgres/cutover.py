@@ -3,9 +3,10 @@
 """The cutover: two databases change their names in one transaction.
 
 Two ways. *catalog lock*: one DO statement locks pg_database, ends the sessions and renames. A newcomer reads that
-catalog before it belongs to a database, so it waits and then finds the new one: nobody is refused. It needs a superuser,
-and one round trip cannot be left half done. *fence*: for an owner with CREATEDB; the live database refuses newcomers
-for some milliseconds, which is noted in the comment of the incoming one before, so that the next run can mend it.
+catalog before it belongs to a database, so it waits and then finds the new one: nobody is refused. It needs a
+superuser, and one round trip cannot be left half done. *fence*: for an owner with CREATEDB; the live database refuses
+newcomers for some milliseconds, which is noted in the comment of the incoming one before, so that the next run can
+mend it.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def cut_over(cursor: Any, swap: Swap, variant: str = "auto", seconds: float = 3.
     """Change the names; ``seconds`` bounds how long the sessions may take to end.
 
     ``variant`` is ``catalog_lock``, ``fence``, or ``auto``: the first, and where rights or another reader of the
-    catalog forbid it, the second. Raises ``RollbackError`` when the names could not be changed; they are then as before.
+    catalog forbid it, the second. Raises ``RollbackError`` when the names could not be changed: they are as before.
     """
     cursor.execute("SET synchronous_commit = local; SET statement_timeout = '30s'")
     tries: dict[str, Callable[[Any, Swap, float], int]] = {"catalog_lock": _by_catalog_lock, "fence": _by_fence}
@@ -177,8 +178,8 @@ def _empty(cursor: Any, names: list[str], seconds: float) -> int:
 def _failure(swap: Swap, error: Any) -> RollbackError:
     code = getattr(error, "pgcode", None) or "none"
     return RollbackError(
-        f"The cutover did not happen: {message(error)} (SQLSTATE {code}). {swap.live} is as it was, and {swap.incoming} "
-        "stands ready beside it.",
+        f"The cutover did not happen: {message(error)} (SQLSTATE {code}). {swap.live} is as it was, and "
+        f"{swap.incoming} stands ready beside it.",
         "Run again. If sessions do not end, look at them in pg_stat_activity; if a right is missing, log in as a "
         "superuser, or as the owner with CREATEDB and pg_signal_backend.",
         sqlstate=code,

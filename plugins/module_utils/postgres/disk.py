@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..docker_client import connect as connect_docker
@@ -38,10 +37,13 @@ class Disk:
         """Return the room; nothing when it cannot be known."""
         if self._container is not None:
             return _room_in(self._container, self._directory)
-        if self._local and Path(self._directory).is_dir():
+        if not self._local or not self._directory:
+            return None
+        try:
             facts = os.statvfs(self._directory)
-            return Room(facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize)
-        return None
+        except OSError:  # a container with a published port, or no right to look
+            return None
+        return Room(facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize)
 
     def refuse_below(self, needed: int) -> list[str]:
         """Refuse when less than ``needed`` bytes are free; return a warning when that cannot be known."""
@@ -50,8 +52,8 @@ class Disk:
             return [f"The free disk space of the server is not known from here; about {_megabytes(needed)} are needed."]
         if room.free < needed:
             raise RollbackError(
-                f"The server has {_megabytes(room.free)} of disk left in {self._directory}; a database beside the live one "
-                f"needs about {_megabytes(needed)}. Nothing was changed.",
+                f"The server has {_megabytes(room.free)} of disk left in {self._directory}; a database beside the live "
+                f"one needs about {_megabytes(needed)}. Nothing was changed.",
                 "Free space, drop kept databases with state=cleaned, or lower min_free_ratio.",
                 free_bytes=room.free, needed_bytes=needed,
             )  # fmt: skip

@@ -78,10 +78,10 @@ class DumpFacts:
     """``Dumped from database version``, for example ``15.18``."""
     pg_dump_version: str = ""
     created_at: str = ""
-    """When the dump was begun, local time of the host that made it, ISO 8601 without zone; a plain dump only says it with
-    ``--verbose``."""
+    """When the dump was begun, local time of the host that made it, ISO 8601 without zone; a plain dump says it only
+    with ``--verbose``."""
     complete: bool = False
-    """Whether the proof of the end was seen: the trailer of a plain dump, the last block of every entry of an archive."""
+    """Whether the end was seen: the trailer of a plain dump, the last block of every entry of an archive."""
     rows: dict[str, int] = field(default_factory=dict)
     """Rows per table (``schema.table``) in the COPY blocks seen so far."""
 
@@ -96,4 +96,4 @@ class Reader(Protocol):
 
 
 class DamagedBackup(RollbackError):  # noqa: N818 - it is the backup that is at fault, not the code
-    """The backup is cut, altered or not a backup at all. Facts: ``offset`` in bytes of SQL text where it was noticed."""
+    """The backup is cut, altered or not one at all. Facts: ``offset`` in bytes of SQL text where it was noticed."""

@@ -85,8 +85,10 @@ class Loader:
         self.loaded = Loaded()
 
     def load(self, reader: Reader, first: Callable[[], None], size: int = 0) -> Loaded:
-        """Load everything; ``first`` is called once the facts of the header are known and before anything is done;
-        ``size`` is that of the backup in bytes, for the progress.
+        """Load everything.
+
+        ``first`` is called once the facts of the header are known and before anything is done; ``size`` is that of
+        the backup in bytes, for the progress.
 
         Raises ``DamagedBackup`` when the dump turns out not to be whole, ``RollbackError`` when the server refuses
         something or counts other rows than the dump held. The database is then good for nothing but to be dropped.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 MARK = "usdx.rollback"
@@ -33,6 +34,12 @@ def beside(database: str, suffix: str) -> str:
 def side_database(database: str, sha256: str) -> str:
     """Return the name of the side database for a backup with this sum."""
     return beside(database, f"side_{sha256[:8]}")
+
+
+def is_side_name(database: str, name: str) -> bool:
+    """Say whether a name is one that ``side_database`` gives for this database."""
+    prefix, digits = name[:-8], name[-8:]
+    return prefix == beside(database, "side_00000000")[:-8] and re.fullmatch("[0-9a-f]{8}", digits) is not None
 
 
 def kept_database(database: str, moment: str) -> str:

@@ -76,8 +76,8 @@ def _check_blockers(cursor: Any, live: Database, *, superuser: bool, allow_repli
     subscriptions = one_value(cursor, _SUBSCRIPTIONS, (live.oid,)) if superuser else None
     if (slots or subscriptions) and not allow_replication:
         raise _refusal(
-            f"The database {live.name} has replication slots ({slots or 'none'}) or subscriptions ({subscriptions or 'none'}); "
-            "they would stay with the kept database",
+            f"The database {live.name} has replication slots ({slots or 'none'}) or subscriptions "
+            f"({subscriptions or 'none'}); they would stay with the kept database",
             "remove them, or give allow_replication_objects=true and set them up again afterwards",
         )
 

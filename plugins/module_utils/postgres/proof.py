@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from .dump import Entry
 
 _BROKEN = """
-  SELECT 'index ' || indexrelid::regclass::text || ' is not valid' FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-    WHERE NOT indisvalid AND c.relkind = 'i'
+  SELECT 'index ' || indexrelid::regclass::text || ' is not valid'
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE NOT indisvalid AND c.relkind = 'i'
   UNION ALL
-  SELECT 'materialized view ' || oid::regclass::text || ' is not filled' FROM pg_class WHERE relkind = 'm' AND NOT relispopulated
-    AND %s
+  SELECT 'materialized view ' || oid::regclass::text || ' is not filled' FROM pg_class
+    WHERE relkind = 'm' AND NOT relispopulated AND %s
   ORDER BY 1"""
 _RELATIONS = """
   SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RollbackError
-from .backup_file import DecodedFile, each_piece
+from .archive import ArchiveReader, DirectoryReader
+from .backup_file import DecodedFile
 from .script import ScriptReader
 
 if TYPE_CHECKING:
@@ -44,26 +45,22 @@ def open_backup(path: str, seen: Callable[[int], None] = lambda _bytes: None) ->
     if where.is_dir():
         yield _open_directory(where)
         return
-    stream = DecodedFile(where)
+    stream = DecodedFile(where, seen)
     try:
-        stream.compression, reader = _choose(stream, seen)
+        reader = _choose(stream)
         reader.facts.compression = reader.facts.compression if stream.compression == "none" else stream.compression
         yield Backup(where, stream.size, reader, stream)
     finally:
         stream.close()
 
 
-def _choose(stream: DecodedFile, seen: Callable[[int], None]) -> tuple[str, Reader]:
+def _choose(stream: DecodedFile) -> Reader:
     if stream.peek(5) == b"PGDMP":
-        from .archive import ArchiveReader  # noqa: PLC0415
-
-        return stream.compression, ArchiveReader(stream)
-    return stream.compression, ScriptReader(each_piece(stream, seen))
+        return ArchiveReader(stream)
+    return ScriptReader(stream.chunks())
 
 
 def _open_directory(path: Path) -> Backup:
-    from .archive import DirectoryReader  # noqa: PLC0415
-
     if not (path / "toc.dat").is_file():
         raise RollbackError(
             f"The backup {path} is a directory without toc.dat, so it is not one that pg_dump made.",

@@ -25,7 +25,7 @@ from .cutover import Swap, cut_over, unfence
 from .disk import Disk
 from .dump import CopyEnd, CopyStart, Statement
 from .loader import Loader
-from .names import beside, kept_database, side_database, write_mark
+from .names import beside, is_side_name, kept_database, side_database, write_mark
 from .preflight import check_dump, check_server, check_tables, find_live
 from .progress import Progress
 from .proof import prove
@@ -41,6 +41,7 @@ _TABLES = """
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"""
 _COUNT_LIMIT = "20s"
+_INVALID = -2  # datconnlimit of a database whose DROP was interrupted
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,8 @@ def restore(
     Raises ``RollbackError``; its fact ``live_untouched`` says that the live database is as it was.
     """
     work = {"restored": _restored, "verified": _verified, "undone": _undone, "cleaned": _cleaned}[given["state"]]
-    for option, least in (("jobs", 1), ("keep", 0), ("min_age_hours", 0), ("cutover_timeout", 0.1)):
-        if given[option] < least:
-            raise RollbackError(f"{option} is {given[option]}. Nothing was changed.", f"Give {least} or more.")
     try:
+        _check_numbers(given)
         login, container = login_of(given)
         known = {name: given[name] for name in Options.__dataclass_fields__ if given.get(name) is not None}
         options = Options(**{**known, "login": login, "container": container, "database": given["db"]})
@@ -106,6 +105,12 @@ def restore(
     except RollbackError as error:
         error.facts.setdefault("live_untouched", True)
         raise
+
+
+def _check_numbers(given: dict[str, Any]) -> None:
+    for option, least in (("jobs", 1), ("keep", 0), ("min_age_hours", 0), ("cutover_timeout", 0.1)):
+        if given[option] < least:
+            raise RollbackError(f"{option} is {given[option]}. Nothing was changed.", f"Give {least} or more.")
 
 
 class _Restore:
@@ -124,7 +129,16 @@ class _Restore:
         own = [one for one in found.values() if one.mark.get("database") == live.name]
         own.sort(key=lambda one: str(one.mark.get("at", "")), reverse=True)
         sides = [one for one in own if one.mark.get("kind") == "side"]
+        sides += [one for one in found.values() if self._never_marked(live.name, one)]
         return _Situation(live, sides, [one for one in own if one.mark.get("kind") in ("kept", "undone")])
+
+    def _never_marked(self, live: str, one: Database) -> bool:
+        """Say whether a run made this database and was killed before it could mark it: no comment, no table."""
+        if one.comment or not is_side_name(live, one.name):
+            return False
+        with self.options.login.cursor(one.name) as cursor:
+            cursor.execute(_TABLES)
+            return cursor.fetchone() is None
 
     def connect(self, database: str) -> Any:
         return self.options.login.connect(database)
@@ -219,7 +233,7 @@ def _mend_fence(run: _Restore, situation: _Situation) -> _Situation:
 
 
 def _disk(run: _Restore) -> Disk:
-    directory = one_value(run.cursor, "SELECT current_setting('data_directory', true)") or ""
+    directory = str(one_value(run.cursor, "SELECT setting FROM pg_settings WHERE name = 'data_directory'") or "")
     local = run.options.login.host.startswith("/") or run.options.login.host in ("localhost", "127.0.0.1", "::1")
     return Disk(run.options.container, directory, local=local)
 
@@ -287,13 +301,16 @@ def _live_rows(run: _Restore, database: str) -> dict[str, int]:
         cursor.execute(f"SET search_path = ''; SET statement_timeout = '{_COUNT_LIMIT}'")
         cursor.execute(_TABLES)
         for plain, name, estimate in cursor.fetchall():
-            try:
-                cursor.execute(f"SELECT count(*) FROM ONLY {name}")
-                rows[plain] = cursor.fetchone()[0]
-            except Exception as error:  # noqa: BLE001 - a lock or a timeout: the estimate is what there is
-                rows[plain] = estimate
-                run.warnings.append(f"The rows of {plain} are an estimate: {message(error)}.")
+            rows[plain] = _count(run, cursor, name, estimate)
     return rows
+
+
+def _count(run: _Restore, cursor: Any, name: str, estimate: int) -> int:
+    try:
+        return int(one_value(cursor, f"SELECT count(*) FROM ONLY {name}"))
+    except Exception as error:  # noqa: BLE001 - a lock or a timeout: the estimate is what there is
+        run.warnings.append(f"The rows of {name} are an estimate: {message(error)}.")
+        return estimate
 
 
 def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, dict[str, Any]]:
@@ -453,20 +470,21 @@ def _cleaned(run: _Restore) -> dict[str, Any]:
     dropped = []
     for one in candidates:
         own = run.options.run_id and one.mark.get("run_id") == run.options.run_id
-        unfinished = one.mark.get("state") == "loading"  # nobody loads: the lock is ours
+        unfinished = one in situation.sides and one.mark.get("state") != "verified"  # nobody loads: the lock is ours
         if own or (str(one.mark.get("at", "")) > oldest and not unfinished):
             continue
-        size = (
-            one_value(run.cursor, "SELECT pg_database_size(%s::oid)", (one.oid,))
-            if one.facts["datconnlimit"] != -2
-            else 0
-        )
-        dropped.append({"name": one.name, "kind": one.mark["kind"], "at": one.mark.get("at", ""), "bytes": size})
+        dropped.append(_described(run, one))
         if not run.check:
             drop_database(run.cursor, one.name)
     names = {one["name"] for one in dropped}
     left = [one.name for one in situation.kept + situation.sides if one.name not in names]
     return _result(run, changed=bool(dropped), situation=situation, dropped=dropped, left=left)
+
+
+def _described(run: _Restore, one: Database) -> dict[str, Any]:
+    broken = one.facts["datconnlimit"] == _INVALID
+    size = 0 if broken else one_value(run.cursor, "SELECT pg_database_size(%s::oid)", (one.oid,))
+    return {"name": one.name, "kind": one.mark.get("kind", "side"), "at": one.mark.get("at", ""), "bytes": size}
 
 
 # -- results -----------------------------------------------------------------------------------------------------------

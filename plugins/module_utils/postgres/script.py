@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reader of plain dumps: SQL text as pg_dump writes it, split into statements and COPY rows.
+r"""Reader of plain dumps: SQL text as pg_dump writes it, split into statements and COPY rows.
 
 Statements end where psql ends them (src/fe_utils/psqlscan.l): at a semicolon outside quotes, comments, parentheses
-and ``BEGIN ATOMIC`` bodies. Meta-commands are never carried out; of them pg_dump writes only ``\\restrict`` and
-``\\unrestrict``, which are skipped.
+and ``BEGIN ATOMIC`` bodies. Meta-commands are never carried out; of them pg_dump writes only ``\restrict`` and
+``\unrestrict``, which are skipped.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 HEADER = b"-- PostgreSQL database dump\n"
 TRAILER = b"-- PostgreSQL database dump complete"
 
+_HEAD = 512  # bytes that are looked at before anything is decided
+
 _TOKEN = re.compile(rb"--|/\*|['\"$;()\\]")
 _TOKEN_IN_ROUTINE = re.compile(
     rb"--|/\*|['\"$;()\\]|(?<![A-Za-z0-9_$\x80-\xff])(?:begin|case|end)(?![A-Za-z0-9_$\x80-\xff])", re.IGNORECASE
@@ -27,7 +29,7 @@ _TOKEN_IN_ROUTINE = re.compile(
 _ROUTINE = re.compile(rb"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\s", re.IGNORECASE)
 _DOLLAR = re.compile(rb"\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$")
 _IN_WORD = re.compile(rb"[A-Za-z0-9_$\x80-\xff]")
-_COPY = re.compile(rb"COPY\s[^;]*\sFROM\s+stdin\s*;$", re.IGNORECASE | re.DOTALL)
+_COPY = re.compile(rb"COPY\s.*\sFROM\s+stdin\s*;$", re.IGNORECASE | re.DOTALL)
 _ENTRY = re.compile(rb"-- (?:Data for )?Name: (.*); Type: (.*); Schema: (.*); Owner: (.*?)(?:; Tablespace: (?:.*))?$")
 _BACKSLASH_STRINGS = re.compile(rb"SET\s+standard_conforming_strings\s*=\s*'?(off|on)", re.IGNORECASE)
 # Encodings in which a byte of a character can look like a backslash or a quote.
@@ -115,11 +117,11 @@ class ScriptReader:
     # -- between statements --------------------------------------------------------------------------------------------
 
     def _check_head(self) -> None:
-        while len(self._buffer) < 512 and self._fill():
+        while len(self._buffer) < _HEAD and self._fill():
             pass
         if self._buffer.startswith(b"\xef\xbb\xbf"):  # a byte order mark, which psql skips too
             del self._buffer[:3]
-        head = bytes(self._buffer[:512])
+        head = bytes(self._buffer[:_HEAD])
         if b"-- PostgreSQL database cluster dump" in head:
             raise self._damaged("was made by pg_dumpall; accepted is a dump of one database, made by pg_dump")
         if b"--\r\n-- PostgreSQL" in head:
@@ -133,7 +135,7 @@ class ScriptReader:
             self._skip_white_space()
             if not self._buffer:
                 return False
-            while len(self._buffer) < 2 and self._fill():
+            while len(self._buffer) < len(b"--") and self._fill():
                 pass
             if self._buffer.startswith(b"--"):
                 self._note_comment(self._line())
@@ -196,7 +198,7 @@ class ScriptReader:
 
     def _statement_end(self) -> int:
         """Return the length of the statement at the beginning of the buffer, its semicolon included."""
-        while len(self._buffer) < 256 and self._fill():
+        while len(self._buffer) < _HEAD and self._fill():
             pass
         pattern = _TOKEN_IN_ROUTINE if _ROUTINE.match(self._buffer) else _TOKEN
         position = parentheses = blocks = 0
@@ -293,7 +295,7 @@ class ScriptReader:
     # -- rows ----------------------------------------------------------------------------------------------------------
 
     def _rows(self) -> Iterator[Event]:
-        """Yield the rows behind a COPY statement, up to the line ``\\.``."""
+        r"""Yield the rows behind a COPY statement, up to the line ``\.``."""
         self._line()  # the rest of the statement's own line
         rows = 0
         lines: bytes = self._take(len(self._buffer))

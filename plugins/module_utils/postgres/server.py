@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The databases of a server: what they are, how one is made beside another, who is on them, and the lock of a restore."""
+"""The databases of a server: what they are, how one is made beside another, and the lock of a restore."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 # The key of the advisory lock; all runs take it in the same maintenance database, because it counts per database.
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('usdx.rollback'), hashtext(%s))"
 _HOLDER = """
-  SELECT a.pid, coalesce(host(a.client_addr), 'local'), to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+  SELECT a.pid, coalesce(host(a.client_addr), 'local'),
+         to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
   FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-  WHERE l.locktype = 'advisory' AND l.granted AND l.classid = hashtext('usdx.rollback')::oid AND l.objid = hashtext(%s)::oid
+  WHERE l.locktype = 'advisory' AND l.granted AND l.classid = hashtext('usdx.rollback')::oid
+    AND l.objid = hashtext(%s)::oid
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 _USED = """
   SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
@@ -80,8 +82,9 @@ def create_statement(name: str, model: Database, cursor: Any) -> str:
         "ENCODING": _literal(model.encoding),
         "LC_COLLATE": _literal(facts["datcollate"]),
         "LC_CTYPE": _literal(facts["datctype"]),
-        "TABLESPACE": quote_ident(model.tablespace, cursor),
     }
+    if model.tablespace != "pg_default":  # naming it needs a right on it that an owner need not have
+        options["TABLESPACE"] = quote_ident(model.tablespace, cursor)
     if "datlocprovider" in facts:
         options["LOCALE_PROVIDER"] = provider
     locale = facts.get("datlocale") or facts.get("daticulocale")

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 _PART = rb'(?:"(?:[^"]|"")+"|[^\s".(;]+)'
 _NAME = rb"(" + _PART + rb"(?:\." + _PART + rb")?)"
 
-_SESSION = re.compile(rb"(SET\s(?!ROLE|SESSION\s+AUTHORIZATION)|SELECT pg_catalog\.set_config\()", re.IGNORECASE)
+# Not ROLE, nor SESSION AUTHORIZATION: what the dump makes belongs to the role that loads it.
+_SETTINGS = (
+    rb"\w+_timeout|client_encoding|standard_conforming_strings|escape_string_warning|check_function_bodies|xmloption|"
+    rb"client_min_messages|row_security|default_tablespace|default_table_access_method|default_with_oids|search_path"
+)
+_SESSION = re.compile(rb"SET (?:" + _SETTINGS + rb") = |SELECT pg_catalog\.set_config\('search_path', ")
 _SEQUENCE = re.compile(rb"SELECT pg_catalog\.setval\(", re.IGNORECASE)
 _INSERT = re.compile(rb"INSERT INTO " + _NAME + rb"[ (]")
 _COPY = re.compile(rb"COPY " + _NAME + rb"[ (]")
@@ -48,7 +53,8 @@ _ACCEPTED = re.compile(
     re.IGNORECASE,
 )
 _REFUSED = re.compile(
-    rb"(CREATE|DROP|ALTER)\s+(DATABASE|ROLE|USER\s(?!MAPPING)|GROUP|TABLESPACE|SYSTEM)\b|COMMENT ON (DATABASE|ROLE|TABLESPACE)|COPY\b",
+    rb"(CREATE|DROP|ALTER)\s+(DATABASE|ROLE|USER\s(?!MAPPING)|GROUP|TABLESPACE|SYSTEM)\b|"
+    rb"COMMENT ON (DATABASE|ROLE|TABLESPACE)|COPY\b",
     re.IGNORECASE,
 )
 _DATABASE_PROPERTY = re.compile(rb"(COMMENT ON DATABASE|SECURITY LABEL FOR \S+ ON DATABASE)\s", re.IGNORECASE)

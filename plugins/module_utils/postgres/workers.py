@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
@@ -50,7 +51,7 @@ Task = Union[Rows, Batch]
 
 @dataclass
 class Outcome:
-    """Rows as the server told them: per COPY number, per table of INSERT statements, and what ``SELECT count(*)`` found."""
+    """Rows as the server told them: per COPY number, per table of INSERT statements, as ``SELECT count(*)`` found."""
 
     copied: dict[int, int] = field(default_factory=dict)
     inserted: dict[str, int] = field(default_factory=dict)
@@ -112,7 +113,8 @@ class Workers:
             self._change.notify_all()
             connections = list(self._connections)
         for connection in connections if abort else []:
-            connection.cancel()
+            with suppress(Exception):  # it may have ended by itself meanwhile
+                connection.cancel()
         for thread in self._threads:
             thread.join()
 
@@ -136,7 +138,7 @@ class Workers:
                         self._connections.append(connection)
                     with connection.cursor() as cursor:
                         applied = self._follow_session(cursor, applied, task.session)
-                        self._carry_out(cursor, connection, task)
+                        self._carry_out(cursor, task)
                 except BaseException as error:  # noqa: BLE001 - a thread must hand over whatever ended it
                     self._fail(error, task)
                     return
@@ -183,7 +185,7 @@ class Workers:
             cursor.execute(sql)
         return max(applied, wanted)
 
-    def _carry_out(self, cursor: Any, connection: Any, task: Task) -> None:
+    def _carry_out(self, cursor: Any, task: Task) -> None:
         if isinstance(task, Rows):
             feed = _Feed(self, task)
             cursor.copy_expert(task.sql, feed, size=1 << 20)

@@ -1,0 +1,624 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pg_safe_restore against real servers: what is loaded, what is carried over, what is refused, what a kill leaves."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.names import read_mark
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import login_of
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.restore import restore
+from harness import REPOSITORY, call_module
+from postgres_servers import MAINTENANCE, Server, running_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULTS: dict[str, Any] = {
+    "state": "restored", "backup": None, "jobs": 2, "verify_queries": [], "cutover": "auto", "cutover_timeout": 3.0,
+    "min_free_ratio": 1.2, "allow_newer_dump": False, "allow_other_tables": False, "allow_replication_objects": False,
+    "dumped_database": "", "force": False, "keep": 1, "min_age_hours": 24.0, "run_id": "", "progress_file": None,
+    "project": None, "service": None, "docker_host": None, "ssl_mode": "prefer", "ca_cert": None,
+    "maintenance_db": MAINTENANCE,
+}  # fmt: skip
+SCHEMA = """
+CREATE TABLE users (id bigserial PRIMARY KEY, email text NOT NULL UNIQUE);
+CREATE TABLE pools (id int PRIMARY KEY, note text, parent int REFERENCES pools, owner bigint REFERENCES users);
+CREATE INDEX ON pools (note);
+CREATE TABLE log (line text);
+CREATE FUNCTION total() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM public.pools';
+INSERT INTO users (email) SELECT 'user' || i FROM generate_series(1, 500) i;
+INSERT INTO pools SELECT i, E'a\\tb\\\\c\\n' || i, CASE WHEN i > 1 THEN i / 2 END, 1 + i % 500
+  FROM generate_series(1, 3000) i;
+INSERT INTO log SELECT md5(i::text) FROM generate_series(1, 20000) i;
+"""
+
+
+def options(server: Server, database: str, **given: Any) -> dict[str, Any]:
+    return DEFAULTS | server.login | {"db": database} | given
+
+
+def run(server: Server, database: str, *, check: bool = False, **given: Any) -> dict[str, Any]:
+    """Call the logic below the module, in this process."""
+    return restore(options(server, database, **given), login_of, check=check)
+
+
+def oid(server: Server, database: str) -> int:
+    return int(server.value(MAINTENANCE, f"SELECT oid FROM pg_database WHERE datname = '{database}'"))
+
+
+def beside(server: Server, database: str) -> dict[str, dict[str, Any]]:
+    """Return the marks of the databases that stand beside the live one."""
+    rows = server.execute(
+        MAINTENANCE,
+        f"SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname LIKE '{database}\\_%'",
+    )
+    return {name: read_mark(comment) for name, comment in rows}
+
+
+def rows(server: Server, database: str) -> dict[str, int]:
+    return {table: server.value(database, f"SELECT count(*) FROM {table}") for table in ("users", "pools", "log")}
+
+
+def write(path: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    return str(path)
+
+
+@pytest.fixture
+def live(server: Server, database: str) -> str:
+    server.psql(database, SCHEMA)
+    return database
+
+
+@pytest.fixture
+def live15(server15: Server) -> Iterator[str]:
+    name = server15.create_database()
+    server15.psql(name, SCHEMA)
+    yield name
+    for one in server15.databases(name):
+        server15.drop_database(one)
+
+
+FORMS = {
+    "plain": ([], None),
+    "gzip": ([], gzip.compress),
+    "two members": ([], lambda data: gzip.compress(data[: len(data) // 2]) + gzip.compress(data[len(data) // 2 :])),
+    "inserts": (["--inserts"], None),
+    "many rows per insert": (["--column-inserts", "--rows-per-insert=50"], gzip.compress),
+    "no owner, no privileges": (["--no-owner", "--no-acl"], None),
+    "clean": (["--clean", "--if-exists"], None),
+    "custom": (["-Fc"], None),
+    "custom, gzip": (["-Fc", "-Z0"], gzip.compress),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_backup_comes_back_whole(server: Server, live: str, tmp_path: Path, form: str) -> None:
+    flags, pack = FORMS[form]
+    dump = server.pg_dump(live, *flags)
+    backup = write(tmp_path / "backup", pack(dump) if pack else dump)
+    before, before_oid = rows(server, live), oid(server, live)
+    server.execute(live, "DELETE FROM log; DROP TABLE pools; CREATE TABLE users2 (id int)")
+    result = run(server, live, backup=backup)
+    assert result["changed"]
+    assert rows(server, live) == before
+    assert {f"public.{table}": count for table, count in before.items()} == result["tables"]
+    assert oid(server, live) != before_oid
+    assert server.value(live, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
+    assert server.value(live, "SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == 2
+    assert server.value(live, "SELECT reltuples FROM pg_class WHERE relname = 'log'") == 20000
+    assert list(beside(server, live)) == [result["old_database"]]
+
+
+def test_directory_format(server: Server, live: str, tmp_path: Path) -> None:
+    server.inside("sh", "-c", f"rm -rf /tmp/d && pg_dump -U usdx -d {live} -Fd -j2 -f /tmp/d")
+    subprocess.run(["docker", "cp", f"{server.container}:/tmp/d", str(tmp_path / "d")], check=True, capture_output=True)
+    before = rows(server, live)
+    server.execute(live, "DELETE FROM log")
+    run(server, live, backup=str(tmp_path / "d"))
+    assert rows(server, live) == before
+
+
+def test_result_equals_a_restore_by_psql(server: Server, live: str, tmp_path: Path) -> None:
+    dump = server.pg_dump(live)
+    control = server.create_database(f"{live}_ctl")
+    server.psql(control, dump)
+    run(server, live, backup=write(tmp_path / "b", dump))
+    assert _normal(server.pg_dump(live)) == _normal(server.pg_dump(control))
+
+
+def _normal(dump: bytes) -> list[bytes]:
+    r"""Return the lines of a dump without the random key of \restrict, rows in any order."""
+    return sorted(line for line in dump.splitlines() if not line.startswith((b"\\restrict", b"\\unrestrict")))
+
+
+def test_the_second_run_changes_nothing_and_force_restores_again(server15: Server, live15: str, tmp_path: Path) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    first = run(server15, live15, backup=backup)
+    second = run(server15, live15, backup=backup)
+    assert (first["changed"], second["changed"], second["old_database"]) == (True, False, first["old_database"])
+    server15.execute(live15, "DELETE FROM log")
+    third = run(server15, live15, backup=backup, force=True)
+    assert third["changed"]
+    assert rows(server15, live15)["log"] == 20000
+
+
+def test_verified_then_restored_loads_once(server15: Server, live15: str, tmp_path: Path) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    before = oid(server15, live15)
+    verified = run(server15, live15, backup=backup, state="verified")
+    assert verified["changed"]
+    assert oid(server15, live15) == before
+    again = run(server15, live15, backup=backup, state="verified")
+    assert (again["changed"], again["reused"]) == (False, True)
+    server15.execute(MAINTENANCE, f"ALTER DATABASE {live15} SET work_mem = '7MB'")  # between the two: must not be lost
+    restored = run(server15, live15, backup=backup)
+    assert (restored["changed"], restored["reused"]) == (True, True)
+    assert "rows" not in restored["phases_seconds"]
+    assert server15.value(live15, "SHOW work_mem") == "7MB"
+
+
+def test_undone_brings_the_same_database_back_and_redo_is_possible(server: Server, live: str, tmp_path: Path) -> None:
+    backup = write(tmp_path / "b.sql", server.pg_dump(live))
+    server.execute(live, f"DELETE FROM log; COMMENT ON DATABASE {live} IS 'mine'")
+    before, before_oid = rows(server, live), oid(server, live)
+    run(server, live, backup=backup)
+    undone = run(server, live, state="undone")
+    assert (undone["changed"], oid(server, live)) == (True, before_oid)
+    assert rows(server, live) == before
+    assert (
+        server.value(live, f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{live}'")
+        == "mine"
+    )
+    assert not run(server, live, state="undone")["changed"]
+    assert run(server, live, backup=backup)["changed"]
+
+
+def test_undone_without_a_kept_database_is_refused(server15: Server, live15: str) -> None:
+    with pytest.raises(RollbackError, match="no kept database"):
+        run(server15, live15, state="undone")
+
+
+def test_cleaned_by_age_and_number_never_of_the_same_run(server15: Server, live15: str, tmp_path: Path) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    run(server15, live15, backup=backup, run_id="one")
+    time.sleep(1.1)  # marks have seconds
+    run(server15, live15, backup=backup, force=True, run_id="two")
+    assert not run(server15, live15, state="cleaned")["changed"], "both are younger than a day"
+    kept = run(server15, live15, state="cleaned", min_age_hours=0.0, keep=0, run_id="two")
+    assert [one["kind"] for one in kept["dropped"]] == ["kept"]
+    assert len(beside(server15, live15)) == 1
+    planned = run(server15, live15, check=True, state="cleaned", min_age_hours=0.0, keep=0)
+    assert (planned["changed"], len(beside(server15, live15))) == (True, 1)
+    run(server15, live15, state="cleaned", min_age_hours=0.0, keep=0)
+    assert beside(server15, live15) == {}
+    assert run(server15, live15, state="cleaned", min_age_hours=0.0, keep=0)["changed"] is False
+
+
+# --- nothing lost in the swap -----------------------------------------------------------------------------------------
+
+
+def database_state(server: Server, database: str) -> list[Any]:
+    """Return what a database has beside its objects."""
+    return server.execute(
+        MAINTENANCE,
+        f"""SELECT pg_get_userbyid(datdba), datacl::text, datconnlimit, pg_encoding_to_char(encoding), datcollate,
+                   datctype,
+                   dattablespace, shobj_description(d.oid, 'pg_database'),
+                   ARRAY(SELECT setrole::regrole::text || setconfig::text FROM pg_db_role_setting
+                         WHERE setdatabase = d.oid ORDER BY 1)
+            FROM pg_database d WHERE datname = '{database}'""",
+    )
+
+
+GRANTS = """
+  SELECT 'r', c.oid::regclass::text, relowner::regrole::text,
+         (SELECT array_agg(a ORDER BY a::text) FROM unnest(relacl) a)::text,
+         (SELECT array_agg(attname || attacl::text ORDER BY 1) FROM pg_attribute
+          WHERE attrelid = c.oid AND attacl IS NOT NULL)
+    FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S', 'v')
+  UNION ALL SELECT 'f', p.oid::regprocedure::text, proowner::regrole::text,
+         (SELECT array_agg(a ORDER BY a::text) FROM unnest(proacl) a)::text, NULL
+    FROM pg_proc p WHERE pronamespace = 'public'::regnamespace
+  UNION ALL SELECT 'n', nspname, nspowner::regrole::text,
+         (SELECT array_agg(a ORDER BY a::text) FROM unnest(nspacl) a)::text, NULL
+    FROM pg_namespace WHERE nspname = 'public'
+  UNION ALL SELECT 'd', concat(defaclrole::regrole, ' ', defaclobjtype, ' ', defaclnamespace::regnamespace), '',
+         (SELECT array_agg(a ORDER BY a::text) FROM unnest(defaclacl) a)::text, NULL FROM pg_default_acl
+  ORDER BY 1, 2"""
+
+
+@pytest.fixture
+def roles(server: Server, live: str) -> Iterator[dict[str, str]]:
+    """Give the names of four roles; the first cannot log in and owns the database and its tables."""
+    names = {one: f"{live}_{one}" for one in ("owner", "reader", "granter", "other")}
+    for name in names.values():
+        server.execute(MAINTENANCE, f"CREATE ROLE {name} {'NOLOGIN' if 'owner' in name else 'LOGIN'}")
+    yield names
+    for one in server.databases(live):
+        server.drop_database(one)
+    for name in names.values():
+        server.execute(MAINTENANCE, f"DROP ROLE {name}")
+
+
+def test_owner_grants_and_settings_stay_as_they_are_now(
+    server: Server, live: str, roles: dict[str, str], tmp_path: Path
+) -> None:
+    dump = server.pg_dump(live, "--no-owner", "--no-acl")
+    owner, reader, granter, other = roles.values()
+    server.psql(
+        MAINTENANCE,
+        f"""ALTER DATABASE {live} OWNER TO {owner}; ALTER DATABASE {live} CONNECTION LIMIT 17;
+        REVOKE ALL ON DATABASE {live} FROM PUBLIC; GRANT CONNECT ON DATABASE {live} TO {reader} WITH GRANT OPTION;
+        ALTER DATABASE {live} SET search_path = "$user", public, "odd, name";
+        ALTER DATABASE {live} SET work_mem = '9MB';
+        ALTER DATABASE {live} SET my.marker = 'it''s';
+        ALTER ROLE {reader} IN DATABASE {live} SET statement_timeout = '5s';
+        COMMENT ON DATABASE {live} IS 'the one'; ALTER ROLE usdx IN DATABASE {live} SET statement_timeout = '1ms';""",
+    )
+    server.execute(MAINTENANCE, f"ALTER ROLE usdx IN DATABASE {live} RESET statement_timeout")
+    server.psql(
+        live,
+        f"""REVOKE EXECUTE ON FUNCTION total() FROM PUBLIC; GRANT EXECUTE ON FUNCTION total() TO {reader};
+        GRANT SELECT ON pools TO {granter} WITH GRANT OPTION; SET ROLE {granter}; GRANT SELECT ON pools TO {other};
+        RESET ROLE; GRANT SELECT (email) ON users TO {reader}; GRANT USAGE ON SCHEMA public TO {other};
+        ALTER TABLE users OWNER TO {other}; ALTER TABLE pools OWNER TO {owner}; ALTER FUNCTION total() OWNER TO {owner};
+        REVOKE USAGE ON SCHEMA public FROM PUBLIC;
+        ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public GRANT SELECT ON TABLES TO {reader};
+        ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;""",
+    )
+    state, grants = database_state(server, live), server.execute(live, GRANTS)
+    result = run(server, live, backup=write(tmp_path / "b.sql", dump))
+    assert result["lost"] == {"owners": [], "grants": [], "settings": []}
+    assert database_state(server, live) == state
+    # what the owner role loaded belongs to it; 'log' belonged to the login role
+    assert server.execute(live, GRANTS) == grants
+    run(server, live, state="undone")
+    assert (database_state(server, live), server.execute(live, GRANTS)) == (state, grants)
+
+
+def test_encoding_and_locale_stay(server: Server, tmp_path: Path) -> None:
+    name = server.create_database(options="TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+    try:
+        server.psql(name, SCHEMA)
+        state = database_state(server, name)
+        run(server, name, backup=write(tmp_path / "b.sql", server.pg_dump(name)))
+        assert database_state(server, name) == state
+    finally:
+        for one in server.databases(name):
+            server.drop_database(one)
+
+
+# --- refused before anything changes ----------------------------------------------------------------------------------
+
+
+def refused(server: Server, database: str, **given: Any) -> RollbackError:
+    """Call, expect a refusal, and see that the live database and the server are as before."""
+    before = (oid(server, database), rows(server, database), server.databases(database))
+    with pytest.raises(RollbackError) as caught:
+        run(server, database, **given)
+    assert (oid(server, database), rows(server, database), server.databases(database)) == before
+    assert caught.value.facts["live_untouched"] is True
+    assert caught.value.next_step
+    return caught.value
+
+
+DAMAGE = {
+    "empty": (lambda _dump: b"", "is empty"),
+    "cut gzip": (lambda dump: gzip.compress(dump)[:-20000], "is cut"),
+    "gzip without its sum": (lambda dump: gzip.compress(dump)[:-8], "is cut"),
+    "no trailer": (lambda dump: gzip.compress(dump.replace(b"-- PostgreSQL database dump complete", b"--")), "is cut"),
+    "cut in a row": (lambda dump: dump[: dump.index(b"COPY public.log") + 400], "in the middle of the rows"),
+    "garbage behind": (lambda dump: gzip.compress(dump) + b"garbage", "not gzip"),
+    "line ends of a terminal": (lambda dump: dump.replace(b"\n", b"\r\n"), "CR LF"),
+    "psql command": (lambda dump: dump.replace(b"SET lock", b"\\! touch /tmp/x\nSET lock", 1), "never carried out"),
+    "two dumps": (lambda dump: dump + dump, "after its end"),
+    "a text": (lambda _dump: b"SELECT 1;\n", "does not begin"),
+    "another statement": (lambda dump: dump.replace(b"SET lock", b"DROP DATABASE x;\nSET lock", 1), None),
+    "program": (lambda dump: dump.replace(b"SET lock", b"COPY t FROM PROGRAM 'id';\nSET lock", 1), "does not write"),
+}
+
+
+@pytest.mark.parametrize("damage", [name for name in DAMAGE if DAMAGE[name][1]])
+@pytest.mark.parametrize("check", [True, False], ids=["plan", "load"])
+def test_a_damaged_backup_is_refused(server15: Server, live15: str, tmp_path: Path, damage: str, check: bool) -> None:  # noqa: FBT001
+    make, words = DAMAGE[damage]
+    backup = write(tmp_path / "b.sql.gz", make(server15.pg_dump(live15)))
+    assert words in str(refused(server15, live15, backup=backup, check=check))
+
+
+def test_created_with_create_is_refused(server15: Server, live15: str, tmp_path: Path) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15, "--create"))
+    refused(server15, live15, backup=backup)
+
+
+def test_other_refusals(server15: Server, live15: str, tmp_path: Path) -> None:
+    dump = server15.pg_dump(live15)
+    good = write(tmp_path / "good.sql", dump)
+    assert "cannot be read" in str(refused(server15, live15, backup=str(tmp_path / "absent")))
+    newer = write(
+        tmp_path / "newer.sql", dump.replace(b"Dumped from database version 15", b"Dumped from database version 19")
+    )
+    assert "newer than this server" in str(refused(server15, live15, backup=newer))
+    custom = write(tmp_path / "custom", server15.pg_dump(live15, "-Fc"))
+    assert refused(server15, live15, backup=custom, dumped_database="other").msg.startswith(
+        "The dump is of the database"
+    )
+    query = [{"query": "SELECT count(*) FROM pools", "minimum": 5000.0}]
+    assert "verify_queries" in str(refused(server15, live15, backup=good, verify_queries=query))
+    assert "jobs" in str(refused(server15, live15, backup=good, jobs=0))
+    server15.execute(live15, "BEGIN; INSERT INTO log VALUES ('x'); PREPARE TRANSACTION 'held'")
+    assert "prepared transactions: held" in str(refused(server15, live15, backup=good))
+    server15.execute(live15, "ROLLBACK PREPARED 'held'")
+    server15.execute(live15, "SELECT pg_create_logical_replication_slot('held_slot', 'pgoutput')")
+    try:
+        assert "held_slot" in str(refused(server15, live15, backup=good))
+    finally:
+        server15.execute(live15, "SELECT pg_drop_replication_slot('held_slot')")
+    run(server15, live15, backup=good)
+
+
+def test_a_backup_of_another_application_is_refused(server15: Server, live15: str, tmp_path: Path) -> None:
+    other = server15.create_database()
+    server15.execute(other, "CREATE TABLE invoices (id int)")
+    backup = write(tmp_path / "other.sql", server15.pg_dump(other))
+    server15.drop_database(other)
+    assert "no table in common" in str(refused(server15, live15, backup=backup))
+    assert "no table in common" in str(refused(server15, live15, backup=backup, check=True))
+
+
+def test_an_error_inside_the_load_leaves_nothing(server15: Server, live15: str, tmp_path: Path) -> None:
+    dump = server15.pg_dump(live15).replace(b"\tuser7\n", b"\tuser8\n")  # breaks the unique constraint
+    error = refused(server15, live15, backup=write(tmp_path / "b.sql", dump))
+    assert error.facts["sqlstate"] == "23505"
+
+
+def test_a_missing_role_is_named(server15: Server, live15: str, tmp_path: Path) -> None:
+    dump = server15.pg_dump(live15).replace(b"OWNER TO usdx", b"OWNER TO nobody_here")
+    assert "nobody_here" in str(refused(server15, live15, backup=write(tmp_path / "b.sql", dump)))
+
+
+def test_two_at_once_the_second_is_refused(server15: Server, live15: str, tmp_path: Path) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    holder = server15.connect()
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtext('usdx.rollback'), hashtext(%s))", (live15,))
+        error = refused(server15, live15, backup=backup)
+    holder.close()
+    assert error.facts["holder"]["pid"]
+
+
+def test_two_hundred_damaged_backups_none_accepted(server15: Server, live15: str, tmp_path: Path) -> None:
+    """Cut at random places, or one bit changed; not in the first bytes, which say when the file was packed."""
+    server15.execute(live15, "DELETE FROM log; DELETE FROM pools WHERE id > 100")  # quick to load
+    whole = gzip.compress(server15.pg_dump(live15))
+    before = (oid(server15, live15), rows(server15, live15))
+    random_places = random.Random(20241228)  # noqa: S311 - repeatable
+    for number in range(200):
+        place = random_places.randrange(
+            10, len(whole)
+        )  # before that lie the name and time of the file, which do not count
+        damaged = (
+            whole[:place]
+            if number % 2
+            else whole[:place] + bytes([whole[place] ^ (1 << number % 8)]) + whole[place + 1 :]
+        )
+        with pytest.raises(RollbackError):
+            run(server15, live15, backup=write(tmp_path / "b.sql.gz", damaged))
+    assert (oid(server15, live15), rows(server15, live15)) == before
+    assert beside(server15, live15) == {}
+
+
+# --- clients ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["catalog_lock", "fence"])
+def test_reconnecting_clients_end_on_the_new_database(server: Server, live: str, tmp_path: Path, variant: str) -> None:
+    backup = write(tmp_path / "b.sql", server.pg_dump(live))
+    run(server, live, backup=backup, state="verified")
+    stop, refusals, errors, last = threading.Event(), [], [], {}
+
+    def client(number: int) -> None:
+        connection: Any = None
+        while not stop.is_set():
+            try:
+                if connection is None:
+                    connection = server.connect(live)
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
+                    last[number] = cursor.fetchone()[0]
+            except psycopg2.Error as error:  # noqa: PERF203 - each try is one connection
+                (refusals if connection is None else errors).append(str(error))
+                connection = None
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    result = run(server, live, backup=backup, cutover=variant)
+    time.sleep(0.5)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert set(last.values()) == {oid(server, live)}
+    assert result["cutover"]["variant"] == variant
+    assert len(errors) <= 12
+    if variant == "catalog_lock":
+        assert refusals == []
+
+
+def test_sessions_that_hold_on_are_ended(server: Server, live: str, tmp_path: Path) -> None:
+    backup = write(tmp_path / "b.sql", server.pg_dump(live))
+    idle = server.connect(live)
+    with idle.cursor() as cursor:
+        cursor.execute("BEGIN; CREATE TEMP TABLE t AS SELECT 1; SELECT 1")
+    busy = server.connect(live)
+    thread = threading.Thread(target=_forever, args=(busy,))
+    thread.start()
+    result = run(server, live, backup=backup)
+    thread.join()
+    assert result["cutover"]["sessions_ended"] >= 2
+
+
+def _forever(connection: Any) -> None:
+    with connection.cursor() as cursor, pytest.raises(psycopg2.Error):
+        cursor.execute("SELECT count(*) FROM generate_series(1, 1000000000)")
+
+
+def test_fence_of_an_owner_without_superuser(server: Server, live: str, tmp_path: Path) -> None:
+    role = f"{live}_owner"
+    server.execute(
+        MAINTENANCE, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'x'; ALTER DATABASE {live} OWNER TO {role}"
+    )
+    for table in ("users", "pools", "log"):
+        server.execute(live, f"ALTER TABLE {table} OWNER TO {role}")
+    server.execute(live, f"ALTER FUNCTION total() OWNER TO {role}")
+    try:
+        dump = write(tmp_path / "b.sql", server.pg_dump(live, "--no-owner"))
+        result = run(server, live, backup=dump, login_user=role, login_password="x")  # noqa: S106
+        assert result["cutover"]["variant"] == "fence"
+        run(server, live, state="undone", login_user=role, login_password="x")  # noqa: S106
+    finally:
+        for one in server.databases(live):
+            server.drop_database(one)
+        server.execute(MAINTENANCE, f"DROP ROLE {role}")
+
+
+# --- killed -----------------------------------------------------------------------------------------------------------
+
+CHILD = """
+import json, os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres import {module} as place
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import login_of
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.restore import restore
+calls = 0
+original = place.{name}
+def dying(*arguments, **named):
+    global calls
+    calls += 1
+    if calls >= {number}: os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments, **named)
+place.{name} = dying
+restore(json.loads(sys.argv[2]), login_of, check=False)
+"""
+KILLS = [
+    ("restore", "create_statement", 1),
+    ("restore", "set_comment", 1),
+    ("loader", "classify", 3),
+    ("loader", "classify", 30),
+    ("restore", "carry_over_objects", 1),
+    ("restore", "prove", 1),
+    ("restore", "set_comment", 2),
+    ("restore", "cut_over", 1),
+    ("cutover", "_by_catalog_lock", 1),
+]
+
+
+@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: "-".join(map(str, kill)))
+def test_killed_anywhere_the_live_database_is_whole_and_the_next_run_ends_well(
+    server15: Server, live15: str, tmp_path: Path, kill: tuple[str, str, int]
+) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    before = (oid(server15, live15), rows(server15, live15))
+    given = json.dumps(options(server15, live15, backup=backup))
+    script = CHILD.format(module=kill[0], name=kill[1], number=kill[2])
+    argv = [sys.executable, "-c", script, str(REPOSITORY / ".ansible/collections"), given]
+    died = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert (oid(server15, live15), rows(server15, live15)) == before
+    _wait_for_lock(server15)
+    result = run(server15, live15, backup=backup)
+    assert result["changed"]
+    assert rows(server15, live15) == before[1]
+    assert list(beside(server15, live15)) == [result["old_database"]]
+
+
+def _wait_for_lock(server: Server) -> None:
+    """Wait until the server has noticed that the killed client is gone."""
+    deadline = time.monotonic() + 10
+    while (
+        server.value(MAINTENANCE, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+
+
+def test_killed_behind_the_fence_the_next_run_opens_the_database(server15: Server, live15: str, tmp_path: Path) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    given = json.dumps(options(server15, live15, backup=backup, cutover="fence"))
+    script = CHILD.format(module="cutover", name="_empty", number=1)
+    argv = [sys.executable, "-c", script, str(REPOSITORY / ".ansible/collections"), given]
+    assert subprocess.run(argv, check=False, capture_output=True).returncode == -signal.SIGKILL
+    with pytest.raises(psycopg2.OperationalError, match="not currently accepting"):
+        server15.connect(live15)
+    _wait_for_lock(server15)
+    result = run(server15, live15, backup=backup)
+    assert result["reused"]
+    assert any("open again" in warning for warning in result["warnings"])
+    assert rows(server15, live15)["pools"] == 3000
+
+
+def test_a_server_that_crashes_in_the_load(tmp_path: Path) -> None:
+    with running_server(15, crash_safe=True) as server:
+        live = server.create_database()
+        server.psql(live, SCHEMA)
+        backup = write(tmp_path / "b.sql", server.pg_dump(live))
+        before = (oid(server, live), rows(server, live))
+        given = json.dumps(options(server, live, backup=backup))
+        script = CHILD.format(module="restore", name="prove", number=1).replace(
+            "os.kill(os.getpid(), signal.SIGKILL)", "open(sys.argv[3], 'w').close(); signal.pause()"
+        )
+        signal_file = tmp_path / "reached"
+        argv = [sys.executable, "-c", script, str(REPOSITORY / ".ansible/collections"), given, str(signal_file)]
+        child = subprocess.Popen(argv, stderr=subprocess.PIPE)
+        while not signal_file.exists() and child.poll() is None:
+            time.sleep(0.02)
+        server.kill()
+        child.kill()
+        child.communicate()
+        server.start()
+        assert (oid(server, live), rows(server, live)) == before
+        result = run(server, live, backup=backup)
+        server.stop_immediate()
+        server.start()
+        assert rows(server, live) == before[1]
+        assert oid(server, live) == result["restored_oid"]
+
+
+# --- the module -------------------------------------------------------------------------------------------------------
+
+
+def test_the_module_checks_restores_and_checks_again(server15: Server, live15: str, tmp_path: Path) -> None:
+    backup = write(tmp_path / "b.sql.gz", gzip.compress(server15.pg_dump(live15)))
+    server15.execute(live15, "INSERT INTO log SELECT 'late' FROM generate_series(1, 5)")
+    given = {**server15.login, "db": live15, "backup": backup}
+    before = oid(server15, live15)
+    planned = call_module("pg_safe_restore", given, check=True)
+    assert planned["changed"]
+    assert planned["lost_rows"] == {"public.log": 5}
+    assert (oid(server15, live15), beside(server15, live15)) == (before, {})
+    progress = tmp_path / "progress"
+    done = call_module("pg_safe_restore", {**given, "progress_file": str(progress)})
+    assert not done.failed, done.result
+    assert done["restored_oid"] == oid(server15, live15)
+    assert progress.stat().st_mode & 0o777 == 0o600
+    assert call_module("pg_safe_restore", given, check=True)["changed"] is False
+    wrong = call_module("pg_safe_restore", {**given, "login_password": "wrong"})
+    assert wrong.failed
+    assert "cannot be reached" in wrong["msg"]
+    assert "wrong" not in json.dumps({key: value for key, value in wrong.result.items() if key != "msg"})
