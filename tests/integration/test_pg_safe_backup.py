@@ -183,6 +183,10 @@ def test_a_timeout_leaves_nothing_and_no_session(server15: Server, filled: str, 
         said = told(started(server15, filled, tmp_path, timeout=0.5))
         assert "timeout (0.5 seconds)" in said["msg"]
         assert list(tmp_path.iterdir()) == []
+        deadline = time.monotonic() + 10
+        while sessions(server15, filled):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_after_a_kill_only_a_hidden_file_stays_for_a_day(server15: Server, filled: str, tmp_path: Path) -> None:

@@ -252,6 +252,7 @@ def _dump(plan: _Plan, given: dict[str, Any], partial: Path, name: str) -> None:
     level = given["compression_level"]
     options = ["--format=plain"] if plain else ["--format=custom", f"--compress={level}"]
     encoder = zlib.compressobj(level, zlib.DEFLATED, 31) if plain else None
+    whole = False
     try:
         with os.fdopen(_create(partial), "wb") as file:
             with running_dump(plan.command, plan.login, plan.database, options, name, given["timeout"]) as pieces:
@@ -260,13 +261,15 @@ def _dump(plan: _Plan, given: dict[str, Any], partial: Path, name: str) -> None:
             file.write(encoder.flush() if encoder else b"")
             file.flush()
             os.fsync(file.fileno())
+        whole = True
     except DumpFailed as error:
         raise RollbackError(
             f"The backup of {plan.database} failed: {error}. {_UNTOUCHED}",
             "Read what pg_dump says, and the log of the server; then run it again.",
         ) from error
     finally:
-        _end_session(plan, name)
+        if not whole:
+            _end_session(plan, name)
 
 
 def _watched(pieces: Iterator[bytes], directory: Path) -> Iterator[bytes]:
@@ -287,10 +290,9 @@ def _watched(pieces: Iterator[bytes], directory: Path) -> Iterator[bytes]:
 
 
 def _end_session(plan: _Plan, name: str) -> None:
-    """End the session of a pg_dump that is not ours to kill: that of one in a container goes on without its client."""
-    if plan.command.inside:
-        with suppress(RollbackError, psycopg2.Error), plan.login.cursor() as cursor:
-            one_value(cursor, _END, (name,))
+    """End the session of a pg_dump that failed: in a container, or waiting for a lock, it outlives its client."""
+    with suppress(RollbackError, psycopg2.Error), plan.login.cursor() as cursor:
+        one_value(cursor, _END, (name,))
 
 
 def _verified(partial: Path) -> dict[str, Any]:
