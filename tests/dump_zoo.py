@@ -618,7 +618,7 @@ def _normal_pieces(dump: bytes) -> Iterator[bytes]:
 
 # --- size -------------------------------------------------------------------------------------------------------------
 
-BYTES_OF_AN_EVENT = 290
+BYTES_OF_AN_EVENT = 340
 """What a row of ``events`` takes on disk with its five indexes and its share of ``pools``, roughly."""
 
 _SCALE = """
