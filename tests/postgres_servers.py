@@ -209,11 +209,11 @@ class Server:
                 for statement in statements.format(one).split(";"):
                     self.execute(name, statement)
 
-    def create_tablespace(self, name: str) -> None:
+    def create_tablespace(self, name: str, folder: str = "") -> None:
         """Create a tablespace in a folder of its own in the container, once."""
         if self.execute(MAINTENANCE, f"SELECT 1 FROM pg_tablespace WHERE spcname = {_literal(name)}"):
             return
-        folder = f"/var/lib/postgresql/tablespace-{name}"
+        folder = folder or f"/var/lib/postgresql/tablespace-{name}"
         self.inside("install", "-d", "-o", "postgres", "-g", "postgres", "-m", "0700", folder, user="root")
         self.execute(
             MAINTENANCE,
@@ -269,16 +269,13 @@ def remove_orphans() -> None:
             docker("rm", "--force", "--volumes", container, check=False)
 
 
-def _run(server: Server, settings: Mapping[str, str], tmpfs_megabytes: int | None, memory: str | None) -> None:
+def _run(server: Server, settings: Mapping[str, str], extra: list[str]) -> None:
     """Start the container of a server."""
     argv = ["run", "--detach", "--name", server.container, "--label", f"{_LABEL}=1", "--label", f"{_OWNER}={_owner()}"]
     argv += ["--publish", f"{server.host}:{server.port}:5432", "--shm-size", "1g"]
     argv += ["--env", f"POSTGRES_USER={server.user}", "--env", f"POSTGRES_PASSWORD={server.password}"]
     argv += ["--env", f"POSTGRES_DB={MAINTENANCE}"]
-    argv += ["--memory", memory] if memory else []
-    if tmpfs_megabytes:
-        argv += ["--tmpfs", f"/var/lib/postgresql/data:rw,mode=0777,size={tmpfs_megabytes}m"]
-    argv += [image_of(server.version), "postgres"]
+    argv += [*extra, image_of(server.version), "postgres"]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
     docker(*argv)
@@ -290,21 +287,31 @@ def running_server(
     *,
     crash_safe: bool = False,
     tmpfs_megabytes: int | None = None,
-    memory: str | None = None,
+    tablespace_megabytes: int | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """Give a server of its own to the block, and remove it after, whatever happens.
 
     ``crash_safe`` leaves fsync on, for tests that end the server the hard way. ``tmpfs_megabytes`` puts the data on a
-    disk of that size, for tests that fill it; such a server loses its data when it stops.
+    disk of that size, for tests that fill it: the server panics then, because its log is there too, and it loses its
+    data when it stops. ``tablespace_megabytes`` gives it a tablespace ``small`` on a disk of that size: a database
+    in it can run out of space (53100) without harm to the server.
     """
     remove_orphans()
     name = f"usdx-it-postgres{version}-{secrets.token_hex(4)}"
     server = Server(version=version, container=name, port=free_port(), password=secrets.token_urlsafe(18))
     atexit.register(server.remove)
     try:
-        _run(server, SETTINGS | ({} if crash_safe else QUICK) | dict(settings or {}), tmpfs_megabytes, memory)
+        extra: list[str] = []
+        if tmpfs_megabytes:
+            # On a folder that the image has, a tmpfs would get that folder's mode, but not its owner.
+            extra += ["--tmpfs", f"/small:rw,mode=0777,size={tmpfs_megabytes}m", "--env", "PGDATA=/small/cluster"]
+        if tablespace_megabytes:
+            extra += ["--tmpfs", f"/space:rw,mode=0777,size={tablespace_megabytes}m"]
+        _run(server, SETTINGS | ({} if crash_safe else QUICK) | dict(settings or {}), extra)
         server.wait()
+        if tablespace_megabytes:
+            server.create_tablespace("small", "/space/small")
         yield server
     finally:
         server.remove()
