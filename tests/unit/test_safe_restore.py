@@ -62,6 +62,16 @@ def test_a_dump_of_another_database_is_refused() -> None:
         check_tables({"public.a"}, {"public.b"})
 
 
+def test_a_backup_that_is_not_what_its_sidecar_says_is_refused() -> None:
+    said = {"bytes": 10, "sha256": "a", "tables": {"t": 1}}
+    check_sidecar(said, said)
+    check_sidecar({}, said)
+    check_sidecar(said, {"bytes": 10})
+    for key in said:
+        with pytest.raises(RollbackError, match=f"{key} differ"):
+            check_sidecar(said, {**said, key: "other"})
+
+
 def database(name: str) -> Database:
     return Database(name, 1, "o", "pg_default", "UTF8", "", {"datistemplate": False})
 
@@ -95,8 +105,7 @@ def test_who_passes_a_privilege_on_gets_it_first() -> None:
 
 
 def batch(shared: str = "", exclusive: str = "") -> Batch:
-    sets = (frozenset(word.encode() for word in words.split()) for words in (shared, exclusive))
-    return Batch((b"x",), "x", 0, *sets)
+    return Batch((b"x",), "x", 0, frozenset(shared.encode().split()), frozenset(exclusive.encode().split()))
 
 
 @pytest.mark.parametrize(

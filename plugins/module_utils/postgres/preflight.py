@@ -97,6 +97,18 @@ def check_dump(facts: DumpFacts, server_version: int, database: str, *, allow_ne
         )
 
 
+def check_sidecar(said: dict[str, Any], seen: dict[str, Any]) -> None:
+    """Refuse a backup that is not what its sidecar says: another size, sum, or number of rows."""
+    differing = sorted(
+        key for key in ("bytes", "sha256", "tables") if key in said and key in seen and said[key] != seen[key]
+    )
+    if differing:
+        raise _refusal(
+            f"The backup is not the one that its sidecar describes: {', '.join(differing)} differ",
+            "choose another backup, or fetch this one again from where it was copied",
+        )
+
+
 def check_tables(dumped: set[str], live: set[str]) -> None:
     """Refuse a dump that has no table in common with the live database: it is of another application.
 

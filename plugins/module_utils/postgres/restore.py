@@ -26,11 +26,12 @@ from .disk import Disk
 from .dump import CopyEnd, CopyStart, Statement
 from .loader import Loader
 from .names import beside, is_side_name, kept_database, side_database, write_mark
-from .preflight import check_dump, check_server, check_tables, find_live
+from .preflight import check_dump, check_server, check_sidecar, check_tables, find_live
 from .progress import Progress
 from .proof import prove
-from .reader import open_backup
+from .reader import Backup, open_backup
 from .server import Database, create_statement, databases, drop_database, one_value, set_comment, take_lock
+from .sidecar import read_sidecar
 from .statements import classify, target
 
 if TYPE_CHECKING:
@@ -276,6 +277,7 @@ def inspect(options: Options, server_version: int, progress: Progress) -> dict[s
             elif isinstance(event, CopyEnd):
                 tables[name] = tables.get(name, 0) + event.rows
         progress.end()
+        _check_sidecar(options.backup, backup)
         return {"sha256": backup.sha256, "tables": tables, "dump": vars(backup.reader.facts)}
 
 
@@ -287,6 +289,12 @@ def _table_name(entry: Any, sql: bytes) -> str:
 def _check_facts(options: Options, facts: Any, server_version: int) -> None:
     expected = options.dumped_database or options.database
     check_dump(facts, server_version, expected, allow_newer=options.allow_newer_dump)
+
+
+def _check_sidecar(path: str, backup: Backup) -> None:
+    """Compare a backup that was read with its sidecar; one that is not valid is no proof and is not used."""
+    seen = {"bytes": backup.size, "sha256": backup.sha256, "tables": backup.reader.facts.rows}
+    check_sidecar(read_sidecar(Path(path)).facts, {key: value for key, value in seen.items() if value})
 
 
 def _check_tables(options: Options, dumped: set[str], live: set[str]) -> None:
@@ -353,6 +361,7 @@ def _fill(run: _Restore, live: Database, name: str, size: int) -> dict[str, Any]
         loader = Loader(lambda: run.connect(name), run.options.jobs, live.owner, run.progress)
         version = run.cursor.connection.server_version
         loaded = loader.load(reader, lambda: _check_facts(run.options, reader.facts, version), backup.size)
+        _check_sidecar(run.options.backup, backup)
         sha256 = backup.sha256 or _identity(run.options.backup, _Situation(live, [], []))[1]
     with run.options.login.cursor(live.name) as cursor:
         cursor.execute(_TABLES)
