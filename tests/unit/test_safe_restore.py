@@ -16,6 +16,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.postgres.connection 
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.dump import DamagedBackup, DumpFacts
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.preflight import (
     check_dump,
+    check_sidecar,
     check_tables,
     find_live,
 )

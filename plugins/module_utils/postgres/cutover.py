@@ -22,11 +22,16 @@ from .server import set_comment
 
 if PSYCOPG2_IMPORT_ERROR is None:
     import psycopg2
+    import psycopg2.errors
     from psycopg2.extensions import quote_ident
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# While a try waits for the catalog lock, newcomers to every database wait behind it: many short tries, not a long one.
+_LOCK_MILLISECONDS = 50
+_LOCK_TRIES = 20
+_LOCK_PAUSE = 0.1
 _FALL_BACK = {"42501", "55P03"}  # insufficient_privilege, lock_not_available
 _CATALOG_LOCK = """
 DO $usdx_rollback$
@@ -34,7 +39,7 @@ DECLARE
   live text := {live}; incoming text := {incoming}; kept text := {kept};
   began timestamptz := clock_timestamp(); left_over int; ended int := 0;
 BEGIN
-  PERFORM set_config('lock_timeout', '500ms', true);
+  PERFORM set_config('lock_timeout', '{lock_milliseconds}ms', true);
   LOCK TABLE pg_catalog.pg_database IN ACCESS EXCLUSIVE MODE;
   LOOP
     PERFORM pg_stat_clear_snapshot();
@@ -126,11 +131,19 @@ def _by_catalog_lock(cursor: Any, swap: Swap, seconds: float) -> int:
     body = _CATALOG_LOCK.format(
         **{key: _quoted(name) for key, name in names.items()},
         seconds=float(seconds),
+        lock_milliseconds=_LOCK_MILLISECONDS,
         renames=";\n  ".join(_renames(cursor, swap)) + ";",
     )
     if "$usdx_rollback$" in body.split("\nDECLARE", 1)[1].rsplit("END ", 1)[0]:
         raise RollbackError("The name of a database holds $usdx_rollback$.", "Rename it.")
-    cursor.execute(body)
+    for left in reversed(range(_LOCK_TRIES)):
+        try:
+            cursor.execute(body)
+            break
+        except psycopg2.errors.LockNotAvailable:
+            if not left:
+                raise
+            time.sleep(_LOCK_PAUSE)
     cursor.execute("SELECT current_setting('usdx_rollback.ended')::int")
     return int(cursor.fetchone()[0])
 

@@ -16,6 +16,7 @@ from .workers import Batch, Rows, Workers
 
 if PSYCOPG2_IMPORT_ERROR is None:
     import psycopg2
+    import psycopg2.errors
     from psycopg2.extensions import quote_ident
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # What a database owner may not make or comment on; the login role does it (documentation of each CREATE command).
 _LOGIN_ROLE_KINDS = {
+    "ACL",
+    "DEFAULT ACL",
     "EXTENSION",
     "EVENT TRIGGER",
     "PUBLICATION",
@@ -41,6 +44,9 @@ _TABLES = f"""
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'm', 'p') AND {_USER_SCHEMAS}
   ORDER BY pg_relation_size(c.oid) DESC, 1"""
+
+# Tables of extensions may have foreign keys before their rows come: those rows must come in the order of the dump.
+_CONSTRAINED = "SELECT unnest(ARRAY[conrelid, confrelid])::regclass::text FROM pg_constraint WHERE contype = 'f'"
 
 # What to do about the errors that a load meets most, by SQLSTATE (appendix A of the Postgres documentation).
 _WAY_OUT = {
@@ -76,6 +82,9 @@ class Loader:
         self._copy_start: CopyStart | None = None
         self._copies: list[tuple[str, int]] = []
         self._compared = 0
+        self._owners_stated = False
+        self._constrained: set[str] | None = None
+        self._in_order = False
         self._inserts: list[bytes] = []
         self._insert_bytes = 0
         self._insert_table = ""
@@ -135,6 +144,8 @@ class Loader:
             self._begin_copy(event)
         elif isinstance(event, CopyRows) and self._copy_start:
             self._workers.put(Rows(self._copy, self._copy_start.sql, event.data, len(self._workers.session)))
+            if self._in_order:
+                self._workers.drain()
         elif isinstance(event, CopyEnd):
             self._copies.append((_text(target(self._copy_start.sql)) if self._copy_start else "", event.rows))
 
@@ -142,9 +153,16 @@ class Loader:
         self._note(event.entry)
         self._copy_start = event
         self._copy = len(self._copies)
+        if self._constrained is None:
+            self._cursor.execute(_CONSTRAINED)
+            self._constrained = {row[0] for row in self._cursor.fetchall()}
+        self._in_order = _text(target(event.sql)) in self._constrained
+        if self._in_order:
+            self._workers.drain()
 
     def _note(self, entry: Entry | None) -> None:
         if entry is not None and entry is not self._entry:
+            self._owners_stated = self._owners_stated or bool(entry.owner)
             self.loaded.kinds[entry.kind] = self.loaded.kinds.get(entry.kind, 0) + 1
             self.loaded.entries.append(entry)
             self._entry = entry
@@ -161,6 +179,8 @@ class Loader:
         elif work.how == "at_once":
             self._execute(statement)
         elif work.how == "build":
+            if len(work.exclusive) > 1 and self._after_builds:  # a foreign key needs partitioned keys that are complete
+                self._finish_builds()
             self._begin_builds()
             self._workers.put(
                 Batch(
@@ -209,18 +229,22 @@ class Loader:
         self._workers.session.append(sql)
 
     def _execute(self, statement: Statement) -> None:
-        entry = statement.entry
-        login = (
-            entry is None
-            or entry.owner
-            or entry.kind in _LOGIN_ROLE_KINDS
-            or (entry.kind == "COMMENT" and entry.name.partition(" ")[0] in ("EXTENSION", "EVENT", "PUBLICATION"))
-        )
-        role = "" if login else self._owner
+        """Carry a statement out as the owner where the dump names no owners, else as the role that logged in."""
+        if self._owners_stated or _needs_login_role(statement.entry):
+            self._be("")
+            self._cursor.execute(statement.sql)
+            return
+        self._be(self._owner)
+        try:
+            self._cursor.execute(statement.sql)
+        except psycopg2.errors.InsufficientPrivilege:
+            self._be("")  # a base type or a cast needs a superuser; the owner is carried over later
+            self._cursor.execute(statement.sql)
+
+    def _be(self, role: str) -> None:
         if role != self._role:
             self._cursor.execute(f"SET ROLE {quote_ident(role, self._cursor) if role else 'NONE'}")
             self._role = role
-        self._cursor.execute(statement.sql)
 
     def _finish_rows(self) -> None:
         """Wait until all rows are in, and compare what was sent with what the server counted."""
@@ -243,7 +267,7 @@ class Loader:
 
     def _count_and_analyze(self) -> None:
         """Count the rows of every table and gather statistics, several tables at once."""
-        self._cursor.execute("SET ROLE NONE")
+        self._be("")
         self._cursor.execute(_TABLES)
         tables = self._cursor.fetchall()
         session = len(self._workers.session)
@@ -275,6 +299,12 @@ class Loader:
             _WAY_OUT.get(code, "Read the message of the server above; the whole is in its log."),
             sqlstate=code,
         )
+
+
+def _needs_login_role(entry: Entry | None) -> bool:
+    if entry is None or entry.kind in _LOGIN_ROLE_KINDS:
+        return True
+    return entry.kind == "COMMENT" and entry.name.partition(" ")[0] in ("EXTENSION", "EVENT", "PUBLICATION")
 
 
 def _text(name: bytes) -> str:

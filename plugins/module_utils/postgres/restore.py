@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -420,6 +420,8 @@ def _swap_in(run: _Restore, situation: _Situation, side: Database) -> dict[str, 
 
 
 def _change_names(run: _Restore, swap: Swap, oid: int) -> dict[str, Any]:
+    with run.options.login.cursor(swap.incoming) if swap.incoming_mark.get("kind") == "side" else nullcontext():
+        pass  # the first connection after so many changes fills a cache file that the next ones read
     run.progress.begin("cutover")
     done = cut_over(run.cursor, swap, run.options.cutover, run.options.cutover_timeout)
     run.progress.end()

@@ -73,6 +73,10 @@ class Work:
     exclusive: frozenset[bytes] = frozenset()
 
 
+# Around a GRANT by somebody who is not the owner; elsewhere pg_dump writes it only when told to, and it is refused.
+_AUTHORIZATION = re.compile(rb"(SET SESSION AUTHORIZATION (\S+|\"(?:[^\"]|\"\")+\")|RESET SESSION AUTHORIZATION);$")
+
+
 def classify(statement: Statement) -> Work:
     """Return how a statement is carried out; raise ``RollbackError`` for one that pg_dump does not write."""
     sql = statement.sql
@@ -84,6 +88,8 @@ def classify(statement: Statement) -> Work:
         return Work("at_once")
     if _SKIPPED.match(sql) or _DATABASE_PROPERTY.match(sql):
         return Work("skip")
+    if statement.entry and statement.entry.kind in ("ACL", "DEFAULT ACL") and _AUTHORIZATION.match(sql):
+        return Work("serial")
     if _REFUSED.match(sql) or not _ACCEPTED.match(sql):
         raise _refusal(sql)
     return _build(sql)
