@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .connection import PSYCOPG2_IMPORT_ERROR, message
+from .server import is_superuser
 
 if PSYCOPG2_IMPORT_ERROR is None:
     import psycopg2
@@ -74,6 +75,25 @@ SELECT 'TABLE', c.oid::regclass::text, quote_ident(attname), quote_ident(nspname
 FROM pg_attribute JOIN pg_class c ON c.oid = attrelid JOIN pg_namespace n ON n.oid = relnamespace
 WHERE attnum > 0 AND NOT attisdropped AND attacl IS NOT NULL
   AND nspname !~ '^pg_' AND nspname <> 'information_schema'"""
+# Kinds that have an owner and no privileges. The name is what ALTER .. OWNER TO takes.
+_OWNED = """
+WITH object AS (
+  SELECT 'pg_collation'::regclass AS class, oid, collowner AS owner FROM pg_collation
+  UNION ALL SELECT 'pg_conversion'::regclass, oid, conowner FROM pg_conversion
+  UNION ALL SELECT 'pg_operator'::regclass, oid, oprowner FROM pg_operator
+  UNION ALL SELECT 'pg_opclass'::regclass, oid, opcowner FROM pg_opclass
+  UNION ALL SELECT 'pg_opfamily'::regclass, oid, opfowner FROM pg_opfamily
+  UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgowner FROM pg_ts_config
+  UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictowner FROM pg_ts_dict
+  UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, stxowner FROM pg_statistic_ext
+  UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_publication
+  UNION ALL SELECT 'pg_event_trigger'::regclass, oid, evtowner FROM pg_event_trigger
+)
+SELECT replace(upper(i.type), 'STATISTICS OBJECT', 'STATISTICS'), i.identity, '', '', pg_get_userbyid(owner), true,
+       ARRAY[]::text[]
+FROM object o, pg_identify_object(class, oid, 0) i
+WHERE oid >= 16384 -- what initdb made is below
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = class AND d.objid = o.oid AND deptype = 'e')"""
 _DEFAULTS = """
 SELECT pg_get_userbyid(defaclrole), coalesce(nspname, ''), defaclobjtype::text,
        ARRAY(SELECT ARRAY[pg_get_userbyid(grantor), CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END,
@@ -196,6 +216,8 @@ def carry_over_objects(connect: Callable[[str], Any], live: str, side: str) -> L
     with closing(connect(live)) as connection, connection.cursor() as cursor:
         wanted, wanted_defaults = _holders(cursor), _defaults(cursor)
     with closing(connect(side)) as connection, connection.cursor() as cursor:
+        if is_superuser(cursor):  # else event triggers of the application would see what is done here
+            cursor.execute("SET session_replication_role = replica")
         _carry_owners(cursor, wanted, lost)
         # Schemas last: whoever passed a privilege on gets USAGE for that, and loses it again here.
         _carry_grants(cursor, {key: one for key, one in wanted.items() if key[0] != "SCHEMA"}, lost)
@@ -207,9 +229,11 @@ def carry_over_objects(connect: Callable[[str], Any], live: str, side: str) -> L
 def _holders(cursor: Any) -> dict[Key, Holder]:
     cursor.execute("SET search_path = ''")  # so that every name comes out qualified
     cursor.execute(_OBJECTS)
+    objects = cursor.fetchall()
+    cursor.execute(_OWNED)
     return {
         (kind, name, column): Holder(schema, owner, own_owner, _grants(grants))
-        for kind, name, column, schema, owner, own_owner, grants in cursor.fetchall()
+        for kind, name, column, schema, owner, own_owner, grants in objects + cursor.fetchall()
     }
 
 
