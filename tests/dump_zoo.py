@@ -187,7 +187,8 @@ COMMENT ON POLICY own ON secured.note IS 'each their own';
     "fake_headers": r"""
 CREATE SCHEMA fake;
 CREATE TABLE fake.x (id integer, name text);
-INSERT INTO fake.x VALUES (1, 'COPY fake.x (id, name) FROM stdin;'), (2, E'\\.'), (3, E'\n\\.\n'), (4, '-- Name: x; Type: TABLE; Schema: fake; Owner: usdx'), (5, '--
+INSERT INTO fake.x VALUES (1, 'COPY fake.x (id, name) FROM stdin;'), (2, E'\\.'), (3, E'\n\\.\n'),
+  (4, '-- Name: x; Type: TABLE; Schema: fake; Owner: usdx'), (5, '--
 -- PostgreSQL database dump complete
 --');
 CREATE FUNCTION fake.headers() RETURNS text LANGUAGE plpgsql AS $fake$
@@ -325,11 +326,15 @@ CREATE TABLE content.mixed (
   i interval, ip inet, bits bit varying, tsv tsvector, p point, bo boolean, c char(5), m money, "oid" oid, d date
 );
 INSERT INTO content.mixed VALUES
-  (1, ARRAY[NULL, 'NULL', '', 'a,b', '"', '\', E'\n', '{}'], '{{1,2},{3,4}}', '{"a": "tab\t \\ \" é", "n": 1e400, "x": [null, {}]}', '{"b" :  1, "b": 2}', '\x00ff5c0a0d09',
-   '<a>&lt;</a>', '00000000-0000-0000-0000-000000000001', 'NaN', 'Infinity', 0.1, '2026-10-25 02:30:00+01', '1 year 2 mons -3 days 04:05:06.789', '::1/64', '10101',
+  (1, ARRAY[NULL, 'NULL', '', 'a,b', '"', '\', E'\n', '{}'], '{{1,2},{3,4}}', '{"a": "tab\t \\ \" é", "n": 1e400, "x": [null, {}]}', '{"b" :  1, "b": 2}',
+   '\x00ff5c0a0d09',
+   '<a>&lt;</a>', '00000000-0000-0000-0000-000000000001', 'NaN', 'Infinity', 0.1, '2026-10-25 02:30:00+01',
+   '1 year 2 mons -3 days 04:05:06.789', '::1/64', '10101',
    'a:1A fat:2 ''it''''s''', '(1.5,-2)', true, 'ab', 12.5, 4294967295, 'infinity'),
   (2, '{}', '{}', 'null', '""', '', '', NULL, 1e-1000, '-0', 'NaN', '-infinity', '-1 s', '10.0.0.0/8', '', '', '(NaN,0)', false, '', NULL, 0, '4713-01-01 BC'),
-  (3, '[5:6]={x,y}', NULL, '[]', NULL, decode(repeat('5c', 100), 'hex'), NULL, NULL, 12345678901234567890123456789.123456789, 1e-320, 1e38, '0001-01-01 00:00:00+00', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '5874897-12-31');
+  (3, '[5:6]={x,y}', NULL, '[]', NULL, decode(repeat('5c', 100), 'hex'), NULL, NULL, 12345678901234567890123456789.123456789,
+   1e-320, 1e38, '0001-01-01 00:00:00+00',
+   NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '5874897-12-31');
 CREATE TABLE content.wide AS SELECT i AS id, md5(i::text) AS h, repeat(md5(i::text), 1 + i % 7) AS payload FROM generate_series(1, 3000) i;
 """,
     "sequences": """

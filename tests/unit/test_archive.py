@@ -210,7 +210,7 @@ def test_a_changed_byte_never_changes_rows_unseen(name: str) -> None:
     data = stored(f"{name}.dump")
     expected = rows(events(data))
     chance = random.Random(15)  # noqa: S311 - repeatable, not secret
-    for _ in range(300):
+    for _number in range(300):
         changed = bytearray(data)
         changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         try:

@@ -174,7 +174,7 @@ def read_header(source: Source, expected_format: int) -> Header:
     if algorithm not in ALGORITHMS:
         source.fail(f"is damaged: compression {algorithm} does not exist")
     created_at = _moment(source)
-    names = [(source.text() or b"").decode("utf-8", "replace") for _ in range(3)]
+    names = [(source.text() or b"").decode("utf-8", "replace") for _number in range(3)]
     return Header(version, offset_size, found, ALGORITHMS[algorithm], created_at, *names)
 
 
@@ -205,7 +205,7 @@ def _check_format(source: Source, found: int, expected: int) -> None:
 
 
 def _moment(source: Source) -> str:
-    second, minute, hour, day, month, year, _summer_time = (source.integer() for _ in range(7))
+    second, minute, hour, day, month, year, _summer_time = (source.integer() for _number in range(7))
     try:
         return datetime(year + 1900, month + 1, day, hour, minute, min(second, 59)).isoformat()  # noqa: DTZ001 - local
     except (ValueError, OverflowError):
@@ -219,7 +219,7 @@ def read_toc(source: Source, header: Header, *, files: bool) -> list[TocEntry]:
         source.fail(f"is damaged: a table of contents of {count} entries is announced")
     entries: list[TocEntry] = []
     seen: set[int] = set()
-    for _ in range(count):
+    for _number in range(count):
         entry = _read_entry(source, header, files=files)
         if entry.number in seen or entry.number <= 0:
             source.fail(f"is damaged: the number {entry.number} of an entry is impossible")
@@ -235,7 +235,7 @@ def _read_entry(source: Source, header: Header, *, files: bool) -> TocEntry:
     section = source.integer()
     if tag is None or not kind or section not in (1, 2, 3, 4) or dumper not in (0, 1):
         source.fail("is damaged: an entry of its table of contents is impossible")
-    definition, drop, copy, schema = (source.text() or b"" for _ in range(4))
+    definition, drop, copy, schema = (source.text() or b"" for _number in range(4))
     tablespace = source.text()
     access_method = source.text() if header.version >= (1, 14) else None
     relation_kind = source.integer() if header.version >= (1, 16) else 0

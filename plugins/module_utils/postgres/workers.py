@@ -80,7 +80,7 @@ class Workers:
         self.failure: BaseException | None = None
         self.failed_at = ""
         self.outcome = Outcome()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(jobs)]
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _number in range(jobs)]
         for thread in self._threads:
             thread.start()
 
