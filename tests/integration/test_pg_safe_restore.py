@@ -635,3 +635,31 @@ def test_the_module_checks_restores_and_checks_again(server15: Server, live15: s
     assert wrong.failed
     assert "cannot be reached" in wrong["msg"]
     assert "wrong" not in json.dumps({key: value for key, value in wrong.result.items() if key != "msg"})
+
+
+def test_a_ready_side_database_must_answer_the_queries_of_now(server15: Server, live15: str, tmp_path: Path) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    run(server15, live15, backup=backup, state="verified")
+    before = oid(server15, live15)
+    query = {"query": "SELECT count(*) FROM pools", "minimum": 5000.0}
+    with pytest.raises(RollbackError, match="verify_queries"):
+        run(server15, live15, backup=backup, verify_queries=[query])
+    assert oid(server15, live15) == before
+    done = run(server15, live15, backup=backup, verify_queries=[{**query, "minimum": 3000.0}])
+    assert done["queries"][0]["value"] == 3000
+
+
+def test_a_server_that_goes_away_is_said_without_a_traceback(tmp_path: Path) -> None:
+    with running_server(15) as server:
+        live = server.create_database()
+        server.psql(live, SCHEMA)
+        backup = write(tmp_path / "b.sql", server.pg_dump(live))
+        threading.Timer(0.4, server.kill).start()
+        with pytest.raises(RollbackError) as caught:
+            _restore_until_it_fails(server, live, backup)
+        assert caught.value.next_step
+
+
+def _restore_until_it_fails(server: Server, live: str, backup: str) -> None:
+    for _time in range(50):
+        run(server, live, backup=backup, force=True)

@@ -27,7 +27,8 @@ else:
 
 # Limits that a role or database may have set would end a long load; search_path and the rest could change its meaning.
 _SETTINGS = (
-    "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', "
+    "'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout'); "
     "SET client_min_messages = warning; SET default_transaction_read_only = off; SET bytea_output = hex; "
     "SET DateStyle = ISO; SET search_path = pg_catalog; SET role = none"
 )

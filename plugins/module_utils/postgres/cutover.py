@@ -99,6 +99,8 @@ def cut_over(cursor: Any, swap: Swap, variant: str = "auto", seconds: float = 3.
         try:
             ended = tries[name](cursor, swap, seconds)
         except psycopg2.Error as error:
+            if cursor.connection.closed:
+                raise _broken(swap, error) from error
             if name == names[-1] or error.pgcode not in _FALL_BACK:
                 raise _failure(swap, error) from error
         else:
@@ -186,6 +188,15 @@ def _empty(cursor: Any, names: list[str], seconds: float) -> int:
                 "Look at them in pg_stat_activity, end what they do, then run again.",
             )
         time.sleep(0.002)
+
+
+def _broken(swap: Swap, error: Any) -> RollbackError:
+    return RollbackError(
+        f"The connection broke during the cutover of {swap.live}: {message(error)}. Whether the names "
+        "changed is not known from here; they changed together or not at all, and both databases are whole.",
+        "Run again: it looks at the catalog first, and ends what was begun or sees that it is done.",
+        live_untouched=False,
+    )
 
 
 def _failure(swap: Swap, error: Any) -> RollbackError:

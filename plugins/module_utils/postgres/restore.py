@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RollbackError
 from .carry_over import carry_over_database, carry_over_objects
-from .connection import Login, message
+from .connection import PSYCOPG2_IMPORT_ERROR, Login, message
 from .cutover import Swap, cut_over, unfence
 from .disk import Disk
 from .dump import CopyEnd, CopyStart, Statement
@@ -33,6 +33,9 @@ from .reader import Backup, open_backup
 from .server import Database, create_statement, databases, drop_database, one_value, set_comment, take_lock
 from .sidecar import read_sidecar
 from .statements import classify, target
+
+if PSYCOPG2_IMPORT_ERROR is None:
+    import psycopg2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,6 +109,13 @@ def restore(
     except RollbackError as error:
         error.facts.setdefault("live_untouched", True)
         raise
+    except psycopg2.Error as error:
+        raise RollbackError(
+            f"The server refused or broke off: {message(error)} (SQLSTATE {getattr(error, 'pgcode', None) or 'none'}). "
+            "The live database is whole.",
+            "Look at the log of the Postgres server, then run again: it looks at the catalog first.",
+            live_untouched=True,
+        ) from error
 
 
 def _check_numbers(given: dict[str, Any]) -> None:
@@ -190,6 +200,9 @@ def _bring_in(run: _Restore, *, cutover: bool) -> dict[str, Any]:
     else:
         facts.update(sha256=sha256, tables=side.mark.get("tables", {}), reused=True)
         facts["lost"] = _carry_over(run, situation.live, side)
+        name = side.name
+        proof = prove(lambda: run.connect(name), [], options.verify_queries)
+        facts["queries"] = proof["queries"]
     facts["side_database"] = side.name
     if cutover:
         facts.update(_swap_in(run, situation, side))

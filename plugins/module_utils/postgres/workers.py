@@ -64,6 +64,10 @@ def _conflict(one: Task, other: Task) -> bool:
     return bool(one.exclusive & (other.exclusive | other.shared) or other.exclusive & (one.exclusive | one.shared))
 
 
+def _holds_rows(task: Task) -> bool:
+    return isinstance(task, Rows) or bool(task.table)
+
+
 class Workers:
     """``jobs`` connections, each in a thread, that take tasks in order."""
 
@@ -89,7 +93,7 @@ class Workers:
     def put(self, task: Task) -> None:
         """Add a task; wait while too many rows wait already. Raises the failure of a worker."""
         with self._change:
-            while self.failure is None and len(self._waiting) >= self._limit and isinstance(self._waiting[-1], Rows):
+            while self.failure is None and len(self._waiting) >= self._limit and _holds_rows(self._waiting[-1]):
                 self._change.wait()
             self._raise()
             self._waiting.append(task)
