@@ -26,8 +26,8 @@ attributes:
     description: Reads the whole backup as a load would, looks at the server, and says what would be and which rows
       would be lost.
   diff_mode:
-    support: full
-    description: The object id of the live database, and rows per table where they are known.
+    support: none
+    description: Check mode returns RV(live_rows), RV(tables) and RV(lost_rows) instead.
   idempotent:
     support: full
     description: Nothing changes when the live database was restored from this very backup, unless O(force).
