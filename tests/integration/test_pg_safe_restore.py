@@ -663,3 +663,23 @@ def test_a_server_that_goes_away_is_said_without_a_traceback(tmp_path: Path) -> 
 def _restore_until_it_fails(server: Server, live: str, backup: str) -> None:
     for _time in range(50):
         run(server, live, backup=backup, force=True)
+
+
+def test_the_plan_is_right_with_many_tables_a_ready_side_database_and_temporary_tables(
+    server15: Server, live15: str, tmp_path: Path
+) -> None:
+    server15.psql(live15, "".join(f"CREATE TABLE many{number} (id int);\n" for number in range(210)))
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    run(server15, live15, backup=backup, state="verified")
+    other = server15.connect(live15)
+    with other.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE passing AS SELECT 1; INSERT INTO log VALUES ('late')")
+    plan = run(server15, live15, backup=backup, check=True)
+    other.close()
+    assert (plan["reused"], plan["lost_rows"], plan["warnings"]) == (True, {"public.log": 1}, _unknown_disk(plan))
+    assert len(plan["live_rows"]) == 213
+
+
+def _unknown_disk(plan: dict[str, Any]) -> list[str]:
+    """Return the warnings of a plan that are about the disk alone, which a container with a published port hides."""
+    return [warning for warning in plan["warnings"] if "disk space" in warning]

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..docker_client import connect as connect_docker
 from ..errors import RollbackError
+from ..project import API_ERRORS
 
 _LOOK_EVERY = 5.0  # seconds; a look into a container takes some tenths of a second
 
@@ -36,7 +37,10 @@ class Disk:
     def room(self) -> Room | None:
         """Return the room; nothing when it cannot be known."""
         if self._container is not None:
-            return _room_in(self._container, self._directory)
+            try:
+                return _room_in(self._container, self._directory)
+            except API_ERRORS:  # not known now; the load itself will notice a server that is gone
+                return None
         if not self._local or not self._directory:
             return None
         try:

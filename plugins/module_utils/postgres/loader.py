@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RollbackError
 from .connection import PSYCOPG2_IMPORT_ERROR, message
-from .dump import CopyEnd, CopyRows, CopyStart, DamagedBackup, Event, Statement
+from .dump import CopyEnd, CopyRows, CopyStart, Event, Statement
 from .statements import classify, target
 from .workers import Batch, Rows, Workers
 
@@ -61,10 +61,9 @@ _WAY_OUT = {
 
 @dataclass
 class Loaded:
-    """What was loaded: rows per table as the dump held them, and the statements of each kind."""
+    """What was loaded: rows per table as the server counts them, and the entries of the dump."""
 
     rows: dict[str, int] = field(default_factory=dict)
-    kinds: dict[str, int] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
 
 
@@ -163,7 +162,6 @@ class Loader:
     def _note(self, entry: Entry | None) -> None:
         if entry is not None and entry is not self._entry:
             self._owners_stated = self._owners_stated or bool(entry.owner)
-            self.loaded.kinds[entry.kind] = self.loaded.kinds.get(entry.kind, 0) + 1
             self.loaded.entries.append(entry)
             self._entry = entry
 
@@ -250,9 +248,10 @@ class Loader:
         """Wait until all rows are in, and compare what was sent with what the server counted."""
         self._flush_inserts()
         self._workers.drain()
-        for number, (table, rows) in enumerate(self._copies):
+        for number in range(self._compared, len(self._copies)):
+            table, rows = self._copies[number]
             stored = self._workers.outcome.copied.pop(number, 0)
-            if number >= self._compared and stored != rows:
+            if stored != rows:
                 raise _other_rows(table, rows, stored)
         self._compared = len(self._copies)
 
@@ -327,14 +326,10 @@ def _other_rows(table: str, sent: int, stored: int) -> RollbackError:
 
 
 def _tune(cursor: Any, jobs: int) -> None:
-    """Give index builds memory, at most a quarter of what the server uses for its cache per connection."""
-    cursor.execute("SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers'")
-    buffers = cursor.fetchone()[0]
-    megabytes = max(64, min(1024, buffers // (1 << 20) * 2 // max(1, jobs)))
+    """Give index builds memory: together as much as the server's cache has, each between 64 MB and 1 GB."""
+    cursor.execute("SELECT pg_size_bytes(current_setting('shared_buffers'))")
+    megabytes = max(64, min(1024, cursor.fetchone()[0] // (1 << 20) // jobs))
     cursor.execute(f"SET maintenance_work_mem = '{megabytes}MB'")
     cursor.execute("SELECT 1 FROM pg_settings WHERE name = 'client_connection_check_interval'")
     if cursor.fetchone():  # Postgres 14 and later: a statement ends soon after its client died
         cursor.execute("SET client_connection_check_interval = '5s'")
-
-
-__all__ = ["DamagedBackup", "Loaded", "Loader"]

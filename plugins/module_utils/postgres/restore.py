@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 _TABLES = """
   SELECT n.nspname || '.' || c.relname, c.oid::regclass::text, greatest(c.reltuples, 0)::bigint
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"""
+  WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  ORDER BY 1"""
 _COUNT_LIMIT = "20s"
 _INVALID = -2  # datconnlimit of a database whose DROP was interrupted
 
@@ -57,6 +58,7 @@ class Options:
     backup: str = ""
     jobs: int = 2
     container: str = ""
+    docker_host: str = ""
     verify_queries: list[dict[str, Any]] = field(default_factory=list)
     allow_newer_dump: bool = False
     allow_other_tables: bool = False
@@ -212,11 +214,11 @@ def _bring_in(run: _Restore, *, cutover: bool) -> dict[str, Any]:
 def _identity(path: str, situation: _Situation) -> tuple[int, str]:
     """Return size and sum of a backup; the sum only when some database could have been made from it."""
     where = Path(path)
-    if where.is_dir():
-        names = sorted(f"{one.name} {one.stat().st_size}" for one in where.iterdir())
-        table = (where / "toc.dat").read_bytes() if (where / "toc.dat").is_file() else b""
-        return 0, hashlib.sha256("\n".join(names).encode() + table).hexdigest()
     try:
+        if where.is_dir():
+            names = sorted(f"{one.name} {one.stat().st_size}" for one in where.iterdir())
+            table = (where / "toc.dat").read_bytes() if (where / "toc.dat").is_file() else b""
+            return 0, hashlib.sha256("\n".join(names).encode() + table).hexdigest()
         size = where.stat().st_size
         if not any(one.mark.get("bytes") == size for one in situation.sides + situation.kept):
             return size, ""
@@ -249,16 +251,13 @@ def _mend_fence(run: _Restore, situation: _Situation) -> _Situation:
 def _disk(run: _Restore) -> Disk:
     directory = str(one_value(run.cursor, "SELECT setting FROM pg_settings WHERE name = 'data_directory'") or "")
     local = run.options.login.host.startswith("/") or run.options.login.host in ("localhost", "127.0.0.1", "::1")
-    return Disk(run.options.container, directory, local=local)
+    return Disk(run.options.container, directory, local=local, docker_host=run.options.docker_host or None)
 
 
 def _plan(run: _Restore, situation: _Situation, side: Database | None, *, cutover: bool) -> dict[str, Any]:
     """Read the whole backup without loading it, and compare its rows with the live ones."""
     facts: dict[str, Any] = {"changed": side is None or cutover, "reused": side is not None}
-    if side is None:
-        facts.update(inspect(run.options, run.cursor.connection.server_version, run.progress))
-    else:
-        facts.update(sha256=side.mark.get("sha256", ""), tables=side.mark.get("tables", {}))
+    facts.update(inspect(run.options, run.cursor.connection.server_version, run.progress))
     live = _live_rows(run, situation.live.name)
     _check_tables(run.options, set(facts["tables"]), set(live))
     facts["lost_rows"] = {

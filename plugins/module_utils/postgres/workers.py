@@ -99,12 +99,11 @@ class Workers:
             self._waiting.append(task)
             self._change.notify_all()
 
-    def drain(self, each: Callable[[], None] | None = None) -> None:
-        """Wait until every task is done; ``each`` is called about once a second. Raises the failure of a worker."""
+    def drain(self) -> None:
+        """Wait until every task is done. Raises the failure of a worker."""
         with self._change:
             while self.failure is None and (self._waiting or self._running):
-                if not self._change.wait(1.0) and each:
-                    each()
+                self._change.wait()
             self._raise()
 
     def close(self, *, abort: bool = False) -> None:
