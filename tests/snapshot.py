@@ -74,9 +74,21 @@ def leavings() -> list[str]:
     return sorted(path.name for path in Path(tempfile.gettempdir()).glob("usdx-rollback*"))
 
 
+def sql(project: str, query: str) -> list[str]:
+    """Return the rows that the demo's database answers, columns parted by bars."""
+    psql = ["psql", "-X", "-A", "-t", "-U", "usdx", "-d", "usdx_wexel", "-c", query]
+    return lines("docker", "exec", f"{project}-db-1", *psql)
+
+
+def databases(project: str) -> list[str]:
+    """Return every database with object id, owner, and whether it takes connections."""
+    return sql(project, "SELECT datname, oid, pg_get_userbyid(datdba), datallowconn FROM pg_database ORDER BY 1")
+
+
 def take(directory: Path) -> dict[str, Any]:
     """Return the snapshot of the host as seen by a demo."""
     project = directory / "project"
+    name = json.loads((directory / "demo.json").read_text(encoding="utf-8"))["project"]
     template = "{{.Repository}}:{{.Tag}} {{.ID}}"
     return {
         "containers": containers(),
@@ -87,6 +99,8 @@ def take(directory: Path) -> dict[str, Any]:
         "repository": repository(project),
         "state": sorted(tree(directory / "state")) if (directory / "state").exists() else [],
         "leavings": leavings(),
+        "databases": databases(name),
+        "events": int(sql(name, "SELECT count(*) FROM events")[0]),
     }
 
 

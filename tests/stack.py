@@ -69,6 +69,15 @@ class Stack:
         (path,) = (self.directory / "state" / "runs").glob("*/journal.jsonl")
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
+    def sql(self, query: str) -> list[str]:
+        """Return the rows that the live database answers, columns parted by bars."""
+        return snapshot.sql(self.project, query)
+
+    def database_id(self, moment: dict[str, Any]) -> str:
+        """Return the object id of the live database."""
+        (found,) = (line.split("|")[1] for line in moment["databases"] if line.startswith("usdx_wexel|"))
+        return str(found)
+
     def image_of(self, service: str, release: str) -> str:
         """Return the id of the image that was built for a release."""
         return snapshot.lines(
@@ -108,7 +117,7 @@ class Stack:
         self.assert_nothing_else_changed()
         assert self.containers(self.now) == self.containers(self.before)
         assert self.ours(self.now["images"]) == self.ours(self.before["images"])
-        for part in ("tree", "repository", "state"):
+        for part in ("tree", "repository", "state", "databases"):
             assert self.now[part] == self.before[part], part
 
     def image_ids(self, moment: dict[str, Any]) -> set[str]:

@@ -12,6 +12,7 @@ import shlex
 from typing import Any
 
 from . import saved_work
+from .database_decision import loss_text
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
@@ -57,6 +58,7 @@ def failure(result: dict[str, Any]) -> dict[str, Any]:
         "msg": str(failed["msg"]).strip(),
         "next_step": str(failed.get("next_step") or "").strip(),
         "unready": sorted(failed.get("unready") or {}),
+        **({"live_untouched": failed["live_untouched"]} if "live_untouched" in failed else {}),
     }
 
 
@@ -67,9 +69,10 @@ def refusal(result: dict[str, Any]) -> str:
 
 
 def nothing_would_change(results: dict[str, dict[str, Any]]) -> bool:
-    """Tell from the plan's results whether code and services are those of the release already."""
+    """Tell from the plan's results whether code, services and database are those of the release already."""
     steps = [results.get(step, {}) for step in ("switch_release", "start_services")]
-    return all(step.get("would_change") is False for step in steps)
+    database = results.get("prepare_database", {}).get("would_change", False)
+    return database is False and all(step.get("would_change") is False for step in steps)
 
 
 def name_of(place: dict[str, Any]) -> str:
@@ -141,8 +144,36 @@ def _switch_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _database_lines(_plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
-    return ["as asked"]
+def _database_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    decision, backup, loss = result["decision"], result.get("backup") or {}, result.get("loss") or {}
+    lines = [f"{decision}: {result['reason']}"]
+    if decision == "restore":
+        preview = result.get("preview", {})
+        lines.append(f"backup {backup['path']}, taken {_taken(backup)}")
+        lines.append(f"{preview.get('rows_total', 0):,} rows in {len(preview.get('tables') or {})} tables")
+        already = f"was restored from it at {preview.get('already')}"
+        lines.append("is loaded and proved beside the live database" if result["would_change"] else already)
+    if decision in {"restore", "undo"} and result["would_change"]:
+        lines.append(f"the live database loses {loss_text(loss)}")
+    lines += [f"not taken: {reason}" for reason in result.get("passed_over", [])[:3]]
+    return lines + [f"note: {warning}" for warning in (result.get("preview") or {}).get("warnings", [])]
+
+
+def _taken(backup: dict[str, Any]) -> str:
+    if not backup.get("taken_at"):
+        return "at an unknown time"
+    return f"{backup['taken_at']} (says its {backup['taken_at_source']})"
+
+
+def _revert_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    database = plan["results"]["prepare_database"]["database"]
+    commands = [" ".join(item["revert_migrations_command"]["argv"]) for item in result.get("commands", [])]
+    return [f"on a copy of {database}; the live one is kept, frozen", *[f"run {command}" for command in commands]]
+
+
+def _restore_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
+    database = plan["results"]["prepare_database"]["database"]
+    return [f"the loaded database becomes {database} in one transaction; the former one is kept, frozen"]
 
 
 def _start_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
@@ -167,7 +198,9 @@ _STEP_LINES = {
     "prepare_release": _prepare_lines,
     "stop_services": _stop_lines,
     "switch_release": _switch_lines,
-    "restore_database": _database_lines,
+    "prepare_database": _database_lines,
+    "revert_migrations": _revert_lines,
+    "restore_database": _restore_lines,
     "start_services": _start_lines,
     "verify_release": _verify_lines,
     "monitor_release": _monitor_lines,
@@ -241,10 +274,24 @@ def _evidence_text(step: str, facts: dict[str, Any]) -> str:
         return "".join(
             f"; {name} {service.get('action')}" for name, service in sorted(facts.get("services", {}).items())
         )
+    if step in {"prepare_database", "revert_migrations", "restore_database"}:
+        return _database_evidence(facts)
     if step == "stop_services":
         return f"; killed: {', '.join(facts['killed'])}" if facts.get("killed") else "; none was killed"
     failed = [item.get("name") for item in facts.get("results", []) if item.get("verdict") == "failed"]
     return f"; failed: {', '.join(map(str, failed))}" if failed else ""
+
+
+def _database_evidence(facts: dict[str, Any]) -> str:
+    cutover, loaded = facts.get("cutover") or {}, facts.get("loaded") or {}
+    words = f"; {facts.get('decision')}"
+    if loaded.get("rows_total"):
+        words += f", {loaded['rows_total']:,} rows loaded and counted beside the live database"
+    if facts.get("already"):
+        words += f", done before, at {facts['already']}"
+    if facts.get("old_database"):
+        words += f"; the former database is kept as {facts['old_database']}"
+    return words + (f"; names changed in {cutover['milliseconds']:.0f} ms" if cutover else "")
 
 
 def way_out(situation: dict[str, Any]) -> str:
@@ -263,10 +310,54 @@ def way_out(situation: dict[str, Any]) -> str:
     ]
     last = "To go on, mend the cause and run the same command again; what is done is found and kept."
     if not back:
-        return " ".join([*words, f"Nothing that runs was touched: the services of {before} still run.", last])
-    words.append(f"The database was not touched. To go back to {before}, type:")
-    commands = "\n".join(f"  {command}" for command in back)
-    return f"{' '.join(words)}\n\n{commands}\n\n{last}"
+        return " ".join([*words, _untouched(before, situation["now"]), last])
+    changed = database_changed(situation)
+    words.append(changed or "The database was not touched.")
+    commands = "\n".join(f"  {command}" for command in ([_undo_command(situation)] if changed else back))
+    where = "on the machine where you started this run" if changed else "on the host"
+    return f"{' '.join(words)} To go back to {before}, type {where}:\n\n{commands}\n\n{last}"
+
+
+def _untouched(before: str, now: dict[str, Any]) -> str:
+    services: list[dict[str, Any]] = list(now.get("services", {}).values())
+    if services and not any(service.get("before") == "running" for service in services):
+        return "This run stopped nothing: what is down was down before it. The database was not touched."
+    return f"Nothing that runs was touched: the services of {before} still run."
+
+
+def database_changed(situation: dict[str, Any]) -> str:
+    """Return in words what a run has done to the database; empty when it is as it was."""
+    plan = situation["plan"]["results"].get("prepare_database", {})
+    for event in situation["events"]:
+        facts = event.get("facts", {})
+        done = event["event"] == "step_finished" and event.get("step") in {"revert_migrations", "restore_database"}
+        if done and facts.get("old_database"):
+            return (
+                f"The database {plan.get('database')} was changed ({facts.get('decision')}); "
+                f"the former one is kept as {facts['old_database']}."
+            )
+    if situation["step"] == "restore_database" and situation["failure"].get("live_untouched") is False:
+        return f"Whether the database {plan.get('database')} was changed is not known."
+    return ""
+
+
+def _undo_command(situation: dict[str, Any]) -> str:
+    """Return the run that goes forward to the former release and brings its database back."""
+    plan = situation["plan"]
+    version = plan["checkout"].get("before", {}).get("release") or "THE_FORMER_RELEASE"
+    sources = [word for source in plan.get("inventory", []) for word in ("-i", source)]
+    variables = [f"version={version}", *_undo_words(plan["results"]["prepare_database"]), "accept_data_loss=true"]
+    return shlex.join([
+        "ansible-playbook", "usdx.rollback.rollback", *sources, *[word for one in variables for word in ("-e", one)]
+    ])  # fmt: skip
+
+
+def _undo_words(database: dict[str, Any]) -> list[str]:
+    """Return the decision that takes back what was done; an undo is taken back by doing again what it undid."""
+    if database["decision"] != "undo":
+        return ["database=undo"]
+    backup = database["live"]["restored_from"].get("backup")
+    return ["database=restore", f"backup={backup}"] if backup else ["database=revert"]
 
 
 def _states(now: dict[str, Any], unready: list[str]) -> str:

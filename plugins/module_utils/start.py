@@ -610,7 +610,7 @@ def _finish(
 def _container_facts(one: Container) -> dict[str, Any]:
     return {
         "name": one.name, "id": one.id, "state": one.state, "health": one.health, "image_id": one.image_id,
-        "started_at": one.started_at, "exit_code": one.exit_code,
+        "created_at": one.created, "started_at": one.started_at, "exit_code": one.exit_code,
     }  # fmt: skip
 
 

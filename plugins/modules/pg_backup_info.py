@@ -57,10 +57,10 @@ options:
     type: str
   read:
     description:
-      - V(whole) reads backups to their end; V(head) only looks at their beginnings and their sidecars, and so does not
-        know whether they are whole.
+      - V(whole) reads backups to their end; V(newest) does so from the newest on, until one is whole; V(head) only
+        looks at their beginnings and their sidecars, and so does not know whether they are whole.
     type: str
-    choices: [whole, head]
+    choices: [whole, newest, head]
     default: whole
   limit:
     description: How many of the newest backups are read to their end.
@@ -173,7 +173,7 @@ def main() -> None:
             "file_time_zone": {"type": "str", "default": "UTC"},
             "not_after": {"type": "str"},
             "database": {"type": "str"},
-            "read": {"type": "str", "choices": ["whole", "head"], "default": "whole"},
+            "read": {"type": "str", "choices": ["whole", "newest", "head"], "default": "whole"},
             "limit": {"type": "int", "default": 10},
         },
         supports_check_mode=True,

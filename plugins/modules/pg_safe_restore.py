@@ -41,10 +41,13 @@ options:
     description:
       - V(verified) loads and proves the side database and leaves it ready; V(restored) does the same, or takes the one
         that is ready, and changes the names.
+      - V(copied) puts a copy of the live database into its place and keeps the live one, so that what comes next, such
+        as a migration that is reverted, works on the copy and can be undone. Stop what uses the database before. A
+        second call with the same O(run_id) does nothing.
       - V(undone) changes the names back. The restored database is then the one that is kept.
       - V(cleaned) drops databases that earlier runs left, by O(keep) and O(min_age_hours).
     type: str
-    choices: [restored, verified, undone, cleaned]
+    choices: [restored, verified, copied, undone, cleaned]
     default: restored
   backup:
     description: Path of the backup on the managed host. Needed for V(restored) and V(verified).
@@ -196,9 +199,9 @@ sha256:
   type: str
   returned: for V(restored) and V(verified)
 bytes:
-  description: Size of the backup's file.
+  description: Size of the backup's file; for V(copied), of the live database.
   type: int
-  returned: when it was loaded
+  returned: when it was loaded or copied
 dump:
   description: What the dump says of itself.
   type: dict
@@ -270,7 +273,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options imp
 
 ARGUMENTS = {
     **LOGIN_ARGUMENTS,
-    "state": {"type": "str", "choices": ["restored", "verified", "undone", "cleaned"], "default": "restored"},
+    "state": {"type": "str", "choices": ["restored", "verified", "copied", "undone", "cleaned"], "default": "restored"},
     "backup": {"type": "path"},
     "jobs": {"type": "int", "default": 2},
     "verify_queries": {

@@ -53,7 +53,7 @@ VARIANTS: dict[str, tuple[str, list[list[str]]]] = {
             START,
         ],
     ),
-    "B": ("rollback.yml", [[*PLAYBOOK, "rollback.yml", "--extra-vars", f"version={GOOD}"]]),
+    "B": ("rollback.yml", [[*PLAYBOOK, "rollback.yml", "--extra-vars", f"version={GOOD} database=skip"]]),
     "A2": ("runbook, scenario 1", [STOP, CHECKOUT, START]),
     "B2": ("application_bug.yml", [[*PLAYBOOK, "application_bug.yml", "--extra-vars", f"version={GOOD}"]]),
 }

@@ -12,8 +12,8 @@ echo
 echo "== Before: what users see"
 .venv/bin/python tests/demo/demo.py show --directory "$demo"
 echo
-echo "== The rollback: ansible-playbook rollback.yml -e version=v1.0.2"
-PATH="$PWD/.venv/bin:$PATH" ansible-playbook rollback.yml -e version=v1.0.2 -e reason='"the API answers 500"'
+echo "== The rollback: ansible-playbook rollback.yml -e version=v1.0.2 -e accept_data_loss=1h"
+PATH="$PWD/.venv/bin:$PATH" ansible-playbook rollback.yml -e version=v1.0.2 -e accept_data_loss=1h -e reason='"the API answers 500"'
 echo
 echo "== After: what users see"
 .venv/bin/python tests/demo/demo.py show --directory "$demo"

@@ -102,7 +102,8 @@ FORMS = {
     "inserts": (["--inserts"], None),
     "many rows per insert": (["--column-inserts", "--rows-per-insert=50"], gzip.compress),
     "no owner, no privileges": (["--no-owner", "--no-acl"], None),
-    "clean": (["--clean", "--if-exists"], None),
+    "clean": (["--clean"], None),
+    "clean, if exists": (["--clean", "--if-exists"], None),
     "custom": (["-Fc"], None),
     "custom, gzip": (["-Fc", "-Z0"], gzip.compress),
 }

@@ -12,8 +12,8 @@ from ansible_collections.usdx.rollback.plugins.module_utils import report_text
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-# Names that are no variable of an inventory: the group, and what a run hands to what follows.
-NO_VARIABLES = {"rollback_app", "rollback_outcome", "rollback_from", "rollback_to"}
+# Names that are no variable of an inventory: the groups, and what a run hands to what follows.
+NO_VARIABLES = {"rollback_app", "rollback_db", "rollback_outcome", "rollback_from", "rollback_to"}
 
 
 def _variables_of_roles() -> set[str]:

@@ -277,7 +277,7 @@ def test_after_the_stop_the_containers_are_started_last_stopped_first() -> None:
     words = last_words(situation)
     assert "Step 'Stop services' failed: " in words
     assert "Running: webapp. Down: indexer, nginx. The database was not touched." in words
-    assert f"To go back to v1.0.3 (a2496e92cf75), type: {START_BACK} To go on" in words
+    assert f"To go back to v1.0.3 (a2496e92cf75), type on the host: {START_BACK} To go on" in words
 
 
 def test_only_containers_that_ran_are_started() -> None:
@@ -294,7 +294,7 @@ def test_after_the_switch_the_tree_goes_back_and_the_start_does_not_wait_for_it(
     """A checkout that failed half-way must not keep the services down: they start by a line of their own."""
     situation = failed_at("switch_release")
     assert back(situation) == [GIT_BACK, START_BACK]
-    assert f"type: {GIT_BACK} {START_BACK} To go on" in last_words(situation)
+    assert f"type on the host: {GIT_BACK} {START_BACK} To go on" in last_words(situation)
 
 
 @pytest.mark.parametrize("step", ["start_services", "verify_release"])
@@ -385,7 +385,7 @@ def test_when_another_host_failed_the_way_back_is_still_printed() -> None:
     situation = failed_at("stop_services") | {"failure": report_text.failure({})}
     words = last_words(situation)
     assert "Step 'Stop services' failed: Another host failed; its message stands above. Mend that host" in words
-    assert f"type: {START_BACK} To go on" in words
+    assert f"type on the host: {START_BACK} To go on" in words
 
 
 @pytest.mark.parametrize("now", [{}, {"failed": True, "msg": "The Docker daemon does not answer"}])

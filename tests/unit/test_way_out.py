@@ -53,7 +53,7 @@ def test_compose_is_given_the_files_of_the_inventory(situation: dict[str, Any]) 
 
 
 def test_the_commands_can_be_pasted_as_they_stand(situation: dict[str, Any]) -> None:
-    pasted = way_out(situation).partition("type:\n")[2].partition("To go on")[0]
+    pasted = way_out(situation).partition("type on the host:\n")[2].partition("To go on")[0]
     assert subprocess.run(["bash", "-n", "-c", pasted], check=False).returncode == 0
     told = "git() { echo git; }; docker() { echo docker; return 1; }; cd() { echo cd; };"
     done = subprocess.run(["bash", "-c", told + pasted], check=False, capture_output=True, text=True)

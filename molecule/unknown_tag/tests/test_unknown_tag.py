@@ -20,7 +20,7 @@ MESSAGES = {
     4: ["/usr/share", "is not a git checkout"],
     5: ["nobody", "usdx-unknown-tag"],
     6: ["No host of the inventory matches 'nowhere'"],
-    7: ["database=restore is not available"],
+    7: ["prepare_database_decision", "maybe", "auto, skip, revert, restore, undo"],
     8: ["does not answer", "Nothing was changed on any host"],
     9: ["The Docker daemon does not answer"],
 }

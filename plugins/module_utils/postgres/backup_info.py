@@ -73,6 +73,8 @@ def backup_info(options: dict[str, Any]) -> dict[str, Any]:
         else:
             look.found.reason = f"not read: limit is {options['limit']}"
         left = max(0, left - 1)
+        if options["read"] == "newest" and look.found.whole and look.found.taken_at:
+            break
     return _result([look.found for look in looks], limit)
 
 

@@ -155,7 +155,7 @@ def _by_fence(cursor: Any, swap: Swap, seconds: float) -> int:
     set_comment(cursor, swap.incoming, write_mark(**{**swap.incoming_mark, "fenced": swap.live}))
     cursor.execute(f"ALTER DATABASE {live} ALLOW_CONNECTIONS false")
     try:
-        ended = _empty(cursor, [swap.live, swap.incoming], seconds)
+        ended = end_sessions(cursor, [swap.live, swap.incoming], seconds)
         cursor.execute("BEGIN")
         for statement in _renames(cursor, swap):
             cursor.execute(statement)
@@ -173,7 +173,8 @@ def unfence(cursor: Any, live: str, incoming: str, mark: dict[str, Any]) -> None
     set_comment(cursor, incoming, write_mark(**{key: value for key, value in mark.items() if key != "fenced"}))
 
 
-def _empty(cursor: Any, names: list[str], seconds: float) -> int:
+def end_sessions(cursor: Any, names: list[str], seconds: float) -> int:
+    """End all sessions on these databases and return how many there were; ``RollbackError`` when some stay."""
     deadline = time.monotonic() + seconds
     most = 0
     while True:

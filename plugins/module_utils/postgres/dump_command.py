@@ -46,11 +46,14 @@ class DumpCommand:
     inside: bool
 
 
-def find_command(server_major: int, container: str, docker_host: str | None) -> DumpCommand:
-    """Return the pg_dump whose major version is the server's, on this host or in the container; else a newer one.
+def find_command(server_version: int, container: str, docker_host: str | None) -> DumpCommand:
+    """Return the pg_dump that fits a server (as libpq tells its version, 150018), on this host or in the container.
 
-    An older one refuses the server. A newer one works, but its dump may not load into this server again.
+    The very version is best: a minor release of the server may know column options that an older pg_dump writes and
+    a newer one hides. Else one of the same major version, else a newer one, whose dump may not load into this server
+    again. One of an older major version refuses the server.
     """
+    server_major, server_minor = server_version // 10000, server_version % 10000
     here = [place.format(server_major) for place in _PLACES] + [shutil.which("pg_dump") or ""]
     found = [one for one in (_look([place], inside=False) for place in here if os.access(place, os.X_OK)) if one]
     if container:
@@ -60,7 +63,8 @@ def find_command(server_major: int, container: str, docker_host: str | None) -> 
     fitting = [one for one in found if one.major == server_major]
     newer = [one for one in found if one.major > server_major]
     if fitting or newer:
-        return (fitting or newer)[0]
+        exact = [one for one in fitting if one.version == f"{server_major}.{server_minor}"]
+        return (exact or fitting or newer)[0]
     seen = ", ".join(f"{one.version} ({one.argv[0]})" for one in found) or "none"
     raise RollbackError(
         f"There is no pg_dump for a Postgres {server_major}; found on the managed host"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RollbackError
 from .carry_over import carry_over_database, carry_over_objects
 from .connection import PSYCOPG2_IMPORT_ERROR, Login, message
-from .cutover import Swap, cut_over, unfence
+from .cutover import Swap, cut_over, end_sessions, unfence
 from .disk import Disk
 from .dump import CopyEnd, CopyStart, Statement
 from .loader import Loader
@@ -30,12 +30,23 @@ from .preflight import check_dump, check_server, check_sidecar, check_tables, fi
 from .progress import Progress
 from .proof import prove
 from .reader import Backup, open_backup
-from .server import Database, create_statement, databases, drop_database, one_value, set_comment, take_lock
+from .server import (
+    Database,
+    copy_statement,
+    create_statement,
+    databases,
+    drop_database,
+    one_value,
+    set_comment,
+    take_lock,
+)
 from .sidecar import read_sidecar
 from .statements import classify, target
 
 if PSYCOPG2_IMPORT_ERROR is None:
     import psycopg2
+    import psycopg2.errors
+    from psycopg2.extensions import quote_ident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +57,11 @@ _TABLES = """
   WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
   ORDER BY 1"""
 _COUNT_LIMIT = "20s"
+# A copy is whole, and without a mark, when the server has made it and the client is gone: its name is noted before.
+_NOTE = "usdx_rollback.copy"
+_NOTED_COPY = """
+  SELECT split_part(entry, '=', 2) FROM pg_db_role_setting, unnest(setconfig) AS entry
+  WHERE setdatabase = %s AND setrole = 0 AND entry LIKE %s"""
 _INVALID = -2  # datconnlimit of a database whose DROP was interrupted
 
 
@@ -99,7 +115,7 @@ def restore(
 
     Raises ``RollbackError``; its fact ``live_untouched`` says that the live database is as it was.
     """
-    work = {"restored": _restored, "verified": _verified, "undone": _undone, "cleaned": _cleaned}[given["state"]]
+    work = _WORK[given["state"]]
     try:
         _check_numbers(given)
         login, container = login_of(given)
@@ -142,13 +158,18 @@ class _Restore:
         own = [one for one in found.values() if one.mark.get("database") == live.name]
         own.sort(key=lambda one: str(one.mark.get("at", "")), reverse=True)
         sides = [one for one in own if one.mark.get("kind") == "side"]
-        sides += [one for one in found.values() if self._never_marked(live.name, one)]
+        sides += [one for one in found.values() if self._never_marked(live, one)]
         return _Situation(live, sides, [one for one in own if one.mark.get("kind") in ("kept", "undone")])
 
-    def _never_marked(self, live: str, one: Database) -> bool:
-        """Say whether a run made this database and was killed before it could mark it: no comment, no table."""
-        if one.comment or not is_side_name(live, one.name):
+    def _never_marked(self, live: Database, one: Database) -> bool:
+        """Say whether a run made this database and was killed before it could mark it.
+
+        It has no comment and no table; or it is a copy, whose name was noted on the live database before.
+        """
+        if one.comment or not is_side_name(live.name, one.name):
             return False
+        if one.name == one_value(self.cursor, _NOTED_COPY, (live.oid, f"{_NOTE}=%")):
+            return True
         with self.options.login.cursor(one.name) as cursor:
             cursor.execute(_TABLES)
             return cursor.fetchone() is None
@@ -335,8 +356,7 @@ def _count(run: _Restore, cursor: Any, name: str, estimate: int) -> int:
 
 def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, dict[str, Any]]:
     """Make and load the side database, prove it, and mark it as verified. On any failure it is dropped again."""
-    for leftover in situation.sides:
-        drop_database(run.cursor, leftover.name)
+    _drop_leftovers(run, situation.sides, situation.live)
     name = side_database(situation.live.name, secrets.token_hex(4))
     mark = {"kind": "side", "database": situation.live.name, "at": _now(), "run_id": run.options.run_id}
     with _dropped_on_failure(run, name, situation.live.name):
@@ -359,6 +379,14 @@ def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, di
         }
         set_comment(run.cursor, name, write_mark(**verified))
     return databases(run.cursor)[name], facts
+
+
+def _drop_leftovers(run: _Restore, leftovers: list[Database], live: Database) -> None:
+    """Drop what an earlier run left unfinished; the lock is ours, so nobody works on it."""
+    for leftover in leftovers:
+        drop_database(run.cursor, leftover.name)
+    if one_value(run.cursor, _NOTED_COPY, (live.oid, f"{_NOTE}=%")):
+        _note_copy(run, live, "")
 
 
 def _fill(run: _Restore, live: Database, name: str, size: int) -> dict[str, Any]:
@@ -419,13 +447,13 @@ def _carry_over(run: _Restore, live: Database, side: Database) -> dict[str, list
     return vars(lost)
 
 
-def _swap_in(run: _Restore, situation: _Situation, side: Database) -> dict[str, Any]:
+def _swap_in(run: _Restore, situation: _Situation, side: Database, *, copied: bool = False) -> dict[str, Any]:
     live, moment = situation.live, _now()
     kept = _free_name(run, kept_database(live.name, moment))
     mark = {
         "kind": "kept", "database": live.name, "live_oid": side.oid, "at": moment, "run_id": run.options.run_id,
         "sha256": side.mark.get("sha256", ""), "bytes": side.mark.get("bytes"), "backup": run.options.backup,
-        "comment": live.comment,
+        "comment": live.comment, "copied": copied,
     }  # fmt: skip
     swap = Swap(live.name, side.name, kept, write_mark(**mark), live.comment, side.mark)
     return {"old_database": kept, **_change_names(run, swap, side.oid)}
@@ -451,6 +479,63 @@ def _free_name(run: _Restore, name: str) -> str:
     while name in found:
         name = beside(name, secrets.token_hex(2))
     return name
+
+
+# -- copied ------------------------------------------------------------------------------------------------------------
+
+
+def _copied(run: _Restore) -> dict[str, Any]:
+    """Put a copy into the place of the live database and keep that, so that what follows works on the copy only."""
+    situation = _mend_fence(run, run.situation())
+    live, kept = situation.live, situation.latest("kept")
+    own = kept is not None and run.options.run_id and kept.mark.get("run_id") == run.options.run_id
+    if kept is not None and own and kept.mark.get("copied"):
+        return _result(run, changed=False, situation=situation, old_database=kept.name, already=kept.mark["at"])
+    run.warnings += check_server(run.cursor, live, 1, allow_replication=run.options.allow_replication_objects)
+    size = one_value(run.cursor, "SELECT pg_database_size(%s)", (live.name,))
+    run.warnings += _disk(run).refuse_below(int(size * run.options.min_free_ratio))
+    if run.check:
+        return _result(run, changed=True, situation=situation, bytes=size)
+    _drop_leftovers(run, [one for one in situation.sides if one.mark.get("state") != "verified"], live)
+    name = side_database(live.name, secrets.token_hex(4))
+    mark = {"kind": "side", "database": live.name, "at": _now(), "run_id": run.options.run_id, "state": "copying"}
+    with _dropped_on_failure(run, name, live.name):
+        run.progress.begin("copy")
+        _note_copy(run, live, name)
+        _copy(run, live, name)
+        set_comment(run.cursor, name, write_mark(**mark))
+        _note_copy(run, live, "")
+        lost = carry_over_database(run.cursor, live, databases(run.cursor)[name])
+        run.warnings += lost
+        run.progress.end()
+        facts = _swap_in(run, situation, databases(run.cursor)[name], copied=True)
+    return _result(run, changed=True, situation=situation, bytes=size, **facts)
+
+
+def _note_copy(run: _Restore, live: Database, name: str) -> None:
+    quoted = quote_ident(live.name, run.cursor)
+    if name:
+        run.cursor.execute(f"ALTER DATABASE {quoted} SET {_NOTE} = %s", (name,))
+    else:
+        run.cursor.execute(f"ALTER DATABASE {quoted} RESET {_NOTE}")
+
+
+def _copy(run: _Restore, live: Database, name: str) -> None:
+    """Copy the live database; the server refuses while anybody else is on it, so sessions are ended before each try."""
+    statement = copy_statement(name, live, run.cursor)
+    deadline = time.monotonic() + run.options.cutover_timeout
+    while True:
+        end_sessions(run.cursor, [live.name], run.options.cutover_timeout)
+        try:
+            run.cursor.execute(statement)
+        except psycopg2.errors.ObjectInUse as error:
+            if time.monotonic() > deadline:
+                raise RollbackError(
+                    f"Clients come back to {live.name} again and again, so it cannot be copied.",
+                    "Stop what uses it (look at pg_stat_activity), then run again.",
+                ) from error
+        else:
+            return
 
 
 # -- undone, cleaned ---------------------------------------------------------------------------------------------------
@@ -533,3 +618,6 @@ def _short(tables: dict[str, int]) -> dict[str, int]:
 
 def _now() -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+
+
+_WORK = {"restored": _restored, "verified": _verified, "copied": _copied, "undone": _undone, "cleaned": _cleaned}

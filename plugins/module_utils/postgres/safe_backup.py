@@ -106,16 +106,16 @@ def _plan(given: dict[str, Any], login: Login, container: str) -> _Plan:
     _check_directory(directory)
     try:
         with login.cursor(given["db"]) as cursor:
-            major = cursor.connection.server_version // 10000
+            server = cursor.connection.server_version
             cursor.execute(_MOMENT)
             moment, lsn, version, size = cursor.fetchone()
     except psycopg2.Error as error:
         raise RollbackError(
             f"The server refuses: {message(error)}. {_UNTOUCHED}", "Use a role that may read it."
         ) from error
-    command = find_command(major, container, given["docker_host"])
+    command = find_command(server, container, given["docker_host"])
     warnings = []
-    if command.major > major:
+    if command.major > server // 10000:
         warnings.append(
             f"pg_dump {command.version} is newer than the server ({version}); its dump may not load into it."
         )

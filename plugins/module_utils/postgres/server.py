@@ -21,6 +21,7 @@ _DATABASES = """
   SELECT to_jsonb(d) - 'datacl', pg_get_userbyid(d.datdba), t.spcname, pg_encoding_to_char(d.encoding),
          shobj_description(d.oid, 'pg_database')
   FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace"""
+_STRATEGIES_SINCE = 150000
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 # The key of the advisory lock; all runs take it in the same maintenance database, because it counts per database.
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('usdx.rollback'), hashtext(%s))"
@@ -94,6 +95,17 @@ def create_statement(name: str, model: Database, cursor: Any) -> str:
         options["ICU_RULES"] = _literal(facts["daticurules"])
     words = " ".join(f"{key} = {value}" for key, value in options.items())
     return f"CREATE DATABASE {quote_ident(name, cursor)} TEMPLATE = template0 {words}"
+
+
+def copy_statement(name: str, model: Database, cursor: Any) -> str:
+    """Return the CREATE DATABASE for a copy of ``model`` with all that is in it.
+
+    Files are copied where the server can (since 15), because otherwise every page goes through the write-ahead log:
+    https://www.postgresql.org/docs/current/sql-createdatabase.html
+    """
+    strategy = " STRATEGY = file_copy" if cursor.connection.server_version >= _STRATEGIES_SINCE else ""
+    owner, template = quote_ident(model.owner, cursor), quote_ident(model.name, cursor)
+    return f"CREATE DATABASE {quote_ident(name, cursor)} TEMPLATE = {template} OWNER = {owner}{strategy}"
 
 
 def drop_database(cursor: Any, name: str) -> None:

@@ -29,7 +29,9 @@ _SESSION = re.compile(rb"SET (?:" + _SETTINGS + rb") = |SELECT pg_catalog\.set_c
 _SEQUENCE = re.compile(rb"SELECT pg_catalog\.setval\(", re.IGNORECASE)
 _INSERT = re.compile(rb"INSERT INTO " + _NAME + rb"[ (]")
 _COPY = re.compile(rb"COPY " + _NAME + rb"[ (]")
-_SKIPPED = re.compile(rb"(DROP\s|ALTER TABLE IF EXISTS .* DROP CONSTRAINT )")  # of --clean: the side database is empty
+# What --clean writes before the first entry; the side database is empty.
+_SKIPPED = re.compile(rb"DROP\s|ALTER TABLE IF EXISTS .* DROP CONSTRAINT ")
+_CLEANED = re.compile(rb"ALTER .* (?:DROP|DETACH)\b|CREATE OR REPLACE VIEW .* AS\s+SELECT\s+NULL::", re.DOTALL)
 _INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX " + _PART + rb" ON (?:ONLY )?" + _NAME + rb" USING ")
 _CONSTRAINT = re.compile(
     rb"ALTER TABLE (?:ONLY )?" + _NAME + rb"\s+ADD CONSTRAINT " + _PART + rb" (?:PRIMARY KEY|UNIQUE|EXCLUDE) "
@@ -86,7 +88,8 @@ def classify(statement: Statement) -> Work:
         return Work("rows")
     if _SEQUENCE.match(sql):
         return Work("at_once")
-    if _SKIPPED.match(sql) or _DATABASE_PROPERTY.match(sql):
+    cleaning = statement.entry is None and _CLEANED.match(sql)
+    if cleaning or _SKIPPED.match(sql) or _DATABASE_PROPERTY.match(sql):
         return Work("skip")
     if statement.entry and statement.entry.kind in ("ACL", "DEFAULT ACL") and _AUTHORIZATION.match(sql):
         return Work("serial")

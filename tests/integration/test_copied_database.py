@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A copy in the place of the live database: whole, undone by a rename, and nothing left behind by a kill."""
+
+from __future__ import annotations
+
+import threading
+
+import psycopg2
+import pytest
+from dump_zoo import normal
+from harness import call_module
+from postgres_servers import MAINTENANCE, Server
+from restores import beside, database_state, killed, oid, options, rows, run, wait_for_lock
+
+
+def test_a_copy_takes_the_place_and_undone_brings_the_former_back(server: Server, live: str) -> None:
+    server.psql(
+        MAINTENANCE,
+        f"""ALTER DATABASE {live} SET work_mem = '9MB'; ALTER DATABASE {live} CONNECTION LIMIT 17;
+        REVOKE ALL ON DATABASE {live} FROM PUBLIC; COMMENT ON DATABASE {live} IS 'the one'""",
+    )
+    before, former, state = rows(server, live), oid(server, live), database_state(server, live)
+    dump = normal(server.pg_dump(live))
+    assert run(server, live, state="copied", run_id="r1", check=True)["changed"]
+    assert oid(server, live) == former
+    result = run(server, live, state="copied", run_id="r1")
+    assert result["changed"]
+    assert (rows(server, live), database_state(server, live)) == (before, state)
+    assert normal(server.pg_dump(live)) == dump
+    assert oid(server, live) not in {former, result["old_database"]}
+    again = run(server, live, state="copied", run_id="r1")
+    assert (again["changed"], again["old_database"]) == (False, result["old_database"])
+    server.execute(live, "DROP TABLE log")
+    undone = run(server, live, state="undone")
+    assert undone["changed"]
+    assert (oid(server, live), rows(server, live), database_state(server, live)) == (former, before, state)
+    assert run(server, live, state="copied", run_id="r1")["changed"]
+
+
+def test_a_client_that_comes_back_is_sent_away_and_finds_the_copy(server15: Server, live15: str) -> None:
+    stop, errors = threading.Event(), []
+
+    def ask() -> None:
+        try:
+            server15.execute(live15, "SELECT 1")
+        except psycopg2.Error as error:
+            errors.append(str(error))
+
+    def loop() -> None:
+        while not stop.is_set():
+            ask()
+
+    client = threading.Thread(target=loop)
+    client.start()
+    try:
+        result = run(server15, live15, state="copied", cutover_timeout=10.0)
+    finally:
+        stop.set()
+        client.join()
+    assert result["changed"]
+    assert not [one for one in errors if "does not exist" in one or "not currently accepting" in one]
+    assert server15.value(live15, "SELECT count(*) FROM log") == 20000
+
+
+@pytest.mark.parametrize("kill", ["_copy", "set_comment", "carry_over_database", "cut_over"])
+def test_killed_anywhere_the_next_run_ends_well(server15: Server, live15: str, kill: str) -> None:
+    before = (oid(server15, live15), rows(server15, live15), database_state(server15, live15))
+    killed(options(server15, live15, state="copied", run_id="r1"), "restore", kill, 1)
+    assert (oid(server15, live15), rows(server15, live15)) == before[:2]
+    wait_for_lock(server15)
+    result = run(server15, live15, state="copied", run_id="r1")
+    assert result["changed"]
+    assert (rows(server15, live15), database_state(server15, live15)) == before[1:]
+    assert list(beside(server15, live15)) == [result["old_database"]]
+
+
+def test_the_module_copies(server15: Server, live15: str) -> None:
+    result = call_module("pg_safe_restore", {**server15.login, "db": live15, "state": "copied", "run_id": "r9"}).result
+    assert result["changed"]
+    assert result["old_database"] in beside(server15, live15)
