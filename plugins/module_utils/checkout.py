@@ -70,6 +70,7 @@ class Snapshot:
     branch: str | None
     describe: str | None
     release: str | None
+    since: str | None
     status: Status
 
     @property
@@ -247,7 +248,7 @@ def look(git: Git, options: Options) -> Snapshot:
         raise _refuse_edits(git, "has edits that Git was told not to see", hidden, way_out)
     if status.edited and options.local_edits == "fail":
         raise _refuse_edits(git, "has local edits", status.edited, "Commit them, or use local_edits=stash")
-    return Snapshot(head, git.branch(), git.describe(), git.release_at(head), status)
+    return Snapshot(head, git.branch(), git.describe(), git.release_at(head), git.checked_out_since(head), status)
 
 
 def _refuse_edits(git: Git, what: str, names: list[str], way_out: str) -> RollbackError:
@@ -325,6 +326,7 @@ def describe_snapshot(snapshot: Snapshot) -> dict[str, Any]:
         "branch": snapshot.branch,
         "describe": snapshot.describe,
         "release": snapshot.release,
+        "since": snapshot.since,
         "dirty": snapshot.dirty,
     }
 

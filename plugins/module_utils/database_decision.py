@@ -15,14 +15,16 @@ SKIP, REVERT, RESTORE, UNDO = "skip", "revert", "restore", "undo"
 _YES, _NO = {"true", "yes", "on"}, {"false", "no", "off", "", "none"}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+)\s*([smhd])")
+_WRITTEN = "%Y-%m-%dT%H:%M:%SZ"
 _FEW = 3
 _TABLES = 5
 
 
-def deployed_at(services: dict[str, dict[str, Any]]) -> str:
-    """Return when the containers were made that the release replaces, ISO 8601 in UTC; empty when there are none.
+def deployed_at(services: dict[str, dict[str, Any]], checkout: dict[str, Any]) -> str:
+    """Return when what the release replaces was deployed, ISO 8601 in UTC; empty when it replaces nothing.
 
-    Of several the first: a backup from before it holds what the database was before the deployment.
+    It is the first of: when the containers were made whose image is replaced, and when the commit was checked out that
+    is left. A backup from before holds what the database was before the deployment.
     """
     moments = [
         container["created_at"]
@@ -31,7 +33,10 @@ def deployed_at(services: dict[str, dict[str, Any]]) -> str:
         for container in service.get("containers", [])
         if container.get("created_at")
     ]
-    return re.sub(r"\.\d+", "", min(moments)) if moments else ""
+    before = checkout.get("before") or {}
+    if before.get("since") and before.get("commit") != (checkout.get("release") or {}).get("commit"):
+        moments.append(before["since"])
+    return min(map(_moment, moments)).strftime(_WRITTEN) if moments else ""
 
 
 def database_decision(evidence: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def _undo(evidence: dict[str, Any]) -> dict[str, Any]:
             "database=undo was asked, and the live database replaced no other one.",
             "Leave database=undo out, or give database=skip. Kept databases are shown by \\l+ in psql.",
         )
-    since = _moment(kept["at"]).strftime("%Y-%m-%dT%H:%M:%SZ")
+    since = _moment(kept["at"]).strftime(_WRITTEN)
     return _decided(UNDO, f"asked: {kept['name']}, kept since {since}, becomes the live database again")
 
 
@@ -148,16 +153,17 @@ def data_loss(restore: dict[str, Any], backup: dict[str, Any], now: str) -> dict
         "counted": "lost_rows" in restore,
         "rows": sum(tables.values()),
         "tables": tables,
-        "since": since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else "",
+        "since": since.strftime(_WRITTEN) if since else "",
         "seconds": int((_moment(now) - since).total_seconds()) if since else None,
     }
 
 
 def _moment(text: str) -> datetime:
+    text = re.sub(r"\.\d+", "", text)  # Docker tells nanoseconds
     compact = re.fullmatch(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", text)
     if compact:
         return datetime(*map(int, compact.groups()), tzinfo=timezone.utc)  # type: ignore[misc,arg-type]
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
 
 
 def loss_refusal(loss: dict[str, Any], accepted: object) -> str:

@@ -239,6 +239,16 @@ class Git:
         """Return the commit that is checked out, or None before the first commit."""
         return self.commit_of("HEAD")
 
+    def checked_out_since(self, commit: str) -> str | None:
+        """Return since when HEAD is this commit, ISO 8601, as far back as the reflog tells; None when it is not."""
+        since = None
+        for line in (self.line("log", "-g", "--format=%H %gd", "--date=iso-strict", "-50", "HEAD") or "").splitlines():
+            there, _space, selector = line.partition(" ")
+            if there != commit:
+                break
+            since = selector.partition("{")[2].rstrip("}")
+        return since
+
     def branch(self) -> str | None:
         """Return the branch that is checked out, or None for a detached HEAD."""
         return self.line("symbolic-ref", "--quiet", "--short", "HEAD")

@@ -162,11 +162,12 @@ release:
   sample: {"name": "v1.0.2", "number": "1.0.2", "tag": "v1.0.2", "commit": "3f2a91c0d4be5a6b7c8d9e0f1a2b3c4d5e6f7a8b",
     "date": "2024-12-20T10:00:00+00:00"}
 before:
-  description: The project directory before. C(before.branch) and C(before.release) may be null.
+  description: The project directory before. C(before.branch) and C(before.release) may be null, and C(before.since),
+    since when this commit is checked out, when the reflog does not tell.
   returned: success
   type: dict
   sample: {"commit": "9b1c6d2e3f4a5b6c7d8e9f0a1b2c3d4e5f6a7b8c", "branch": "main", "describe": "v1.0.3",
-    "release": "v1.0.3", "dirty": true}
+    "release": "v1.0.3", "since": "2024-12-28T03:00:00+01:00", "dirty": true}
 after:
   description: The tree after, observed; predicted in check mode. With O(state=prepared) the tree in O(destination).
   returned: success

@@ -87,9 +87,18 @@ def test_the_deployment_is_when_the_first_replaced_container_was_made() -> None:
         "indexer": service("3", None, "2024-12-28T02:00:09Z"),
         "proxy": service("1", "1", "2024-11-01T00:00:00Z"),
     }
-    assert deployed_at(services) == "2024-12-28T02:00:04Z"
-    assert deployed_at({"proxy": services["proxy"]}) == ""
-    assert deployed_at({}) == ""
+    assert deployed_at(services, {}) == "2024-12-28T02:00:04Z"
+    assert deployed_at({"proxy": services["proxy"]}, {}) == ""
+    assert deployed_at({}, {}) == ""
+
+
+def test_the_checkout_counts_when_another_commit_is_left() -> None:
+    services = {"web": service("3", "2", "2024-12-28T02:00:05Z")}
+    before = {"commit": "a", "since": "2024-12-28T02:58:00+01:00"}
+    assert deployed_at(services, {"before": before, "release": {"commit": "b"}}) == "2024-12-28T01:58:00Z"
+    assert deployed_at(services, {"before": before, "release": {"commit": "a"}}) == "2024-12-28T02:00:05Z"
+    assert deployed_at({}, {"before": before, "release": {"commit": "b"}}) == "2024-12-28T01:58:00Z"
+    assert deployed_at({}, {"before": {"commit": "a", "since": None}, "release": {"commit": "b"}}) == ""
 
 
 LOSS = data_loss({"lost_rows": {"public.events": 120, "public.users": 2}}, BACKUP, "2024-12-28T04:57:00.5+00:00")

@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``database=auto`` decides on stacks that are not the demo, and that the run then does it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from git_projects import commit, git
+from harness import REPOSITORY, command
+from postgres_servers import image_of
+from stacks import Stack, stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The image of the worker does not change with the release: only the checkout tells that one was deployed.
+COMPOSE = """
+services:
+  store:
+    image: IMAGE
+    environment: {POSTGRES_USER: app, POSTGRES_PASSWORD: "%pw %", POSTGRES_DB: Ledger}
+    healthcheck: {test: [CMD, pg_isready, -q, -h, 127.0.0.1, -U, app], interval: 1s, retries: 30}
+  worker:
+    image: IMAGE
+    init: true
+    entrypoint: [env]
+    command: [sleep, infinity]
+    environment: {PGHOST: store, PGUSER: app, PGPASSWORD: "%pw %", PGDATABASE: Ledger}
+    volumes: ["./sql:/sql:ro"]
+    depends_on: {store: {condition: service_healthy}}
+"""
+FIRST = """
+CREATE TABLE entries (id bigserial PRIMARY KEY, amount numeric NOT NULL, note text);
+INSERT INTO entries (amount, note) SELECT i, 'entry ' || i FROM generate_series(1, 100) i"""
+KINDS = {
+    "same schema": ("UPDATE entries SET note = upper(note)", "", "skip"),
+    "reversible": (
+        "ALTER TABLE entries ADD COLUMN fee numeric DEFAULT 0",
+        "ALTER TABLE entries DROP COLUMN fee",
+        "revert",
+    ),
+    "irreversible": ("ALTER TABLE entries DROP COLUMN note", "", "restore"),
+}
+
+
+@dataclass
+class Shop:
+    """A deployed application: release 1.0 with a backup, then release 2.0 with its migration."""
+
+    stack: Stack
+    inventory: Path
+
+    def sql(self, query: str) -> str:
+        """Return what the live database answers."""
+        return self.stack.compose(
+            "exec", "-T", "store", "psql", "-XAtq", "-U", "app", "-d", "Ledger", "-c", query
+        ).strip()
+
+    def rolled_back(self, *argv: str) -> tuple[int, str]:
+        """Type the rollback; return exit code and screen."""
+        program = Path(sys.executable).with_name("ansible-playbook")
+        words = [program, "-i", self.inventory, REPOSITORY / "rollback.yml", "-e", "version=1.0", *argv]
+        done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=REPOSITORY)
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def variables(made: Stack, backups: Path, down: str) -> dict[str, Any]:
+    return {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "rollback_project_directory": str(made.directory),
+        "rollback_project_name": made.project,
+        "rollback_application_services": ["worker"],
+        "rollback_keep_services": ["store"],
+        "rollback_state_directory": str(backups.parent / "state"),
+        "rollback_package_json": "",
+        "rollback_database": "Ledger",
+        "rollback_database_login": {"service": "store", "login_user": "app", "login_password": "%pw %"},
+        "rollback_backup_directory": str(backups),
+        "rollback_migrations_reversible": bool(down),
+        "rollback_migration_service": "worker",
+        "rollback_migration_down": ["psql", "-v", "ON_ERROR_STOP=1", "-f", "/sql/down.sql"],
+    }
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Name what the second release changes."""
+    return str(request.param)
+
+
+@pytest.fixture
+def shop(kind: str, tmp_path: Path) -> Iterator[Shop]:
+    """Deploy both releases by hand, as a team without tools would."""
+    up, down, _decision = KINDS[kind]
+    tree, backups = tmp_path / "shop", tmp_path / "backups"
+    tree.mkdir()
+    backups.mkdir()
+    with stack(tree) as made:
+        git(tree, "init", "--quiet", "--initial-branch", "main")
+        compose = COMPOSE.replace("IMAGE", image_of(15))
+        commit(tree, "first", "2024-12-01T00:00:00Z", **{"compose.yml": compose, "sql/down.sql": "SELECT 1"})
+        git(tree, "tag", "1.0")
+        commit(tree, "second", "2024-12-28T00:00:00Z", **{"sql/up.sql": up, "sql/down.sql": down})
+        git(tree, "tag", "2.0")
+        git(tree, "checkout", "--quiet", "1.0")
+        shop = Shop(made, tmp_path / "hosts.yml")
+        hosts = {"rollback_app": {"hosts": {"here": variables(made, backups, down)}}}
+        shop.inventory.write_text(yaml.safe_dump(hosts), encoding="utf-8")
+        made.up("--wait")
+        shop.sql(FIRST)
+        dumped = subprocess.run(
+            ["docker", "exec", f"{made.project}-store-1", "pg_dump", "-U", "app", "-Fc", "Ledger"],
+            check=True, capture_output=True,
+        ).stdout  # fmt: skip
+        (backups / "nightly").write_bytes(dumped)
+        time.sleep(1.1)  # times of backups are whole seconds
+        git(tree, "checkout", "--quiet", "2.0")
+        shop.sql(up)
+        shop.sql("INSERT INTO entries (amount) VALUES (5)")
+        # A backup of the bad days must not be taken.
+        time.sleep(1.1)
+        (backups / "newer").write_bytes(
+            command("docker", "exec", f"{made.project}-store-1", "pg_dump", "-U", "app", "Ledger").encode()
+        )
+        (backups / f"newer_{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}.sql").write_bytes(
+            (backups / "newer").read_bytes()
+        )
+        yield shop
+
+
+def test_auto_decides_from_evidence_and_the_run_does_it(shop: Shop, kind: str) -> None:
+    decision = KINDS[kind][2]
+    code, screen = shop.rolled_back("-e", "accept_data_loss=1h")
+    assert code == 0, screen
+    assert f"Prepare the database: {decision}: " in screen
+    assert git(shop.stack.directory, "describe", "--tags").strip() == "1.0"
+    columns = (
+        "SELECT string_agg(attname, ',' ORDER BY attname) FROM pg_attribute "
+        "WHERE attrelid = 'entries'::regclass AND attnum > 0 AND NOT attisdropped"
+    )
+    assert shop.sql(columns) == "amount,id,note"
+    assert shop.sql("SELECT count(*) FROM entries") == ("100" if decision == "restore" else "101")
+    assert shop.sql("SELECT note FROM entries WHERE id = 7") == ("ENTRY 7" if decision == "skip" else "entry 7")
+    kept = shop.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'Ledger_before_%' AND NOT datallowconn")
+    assert kept == ("0" if decision == "skip" else "1")
+    if decision != "restore":  # once is enough
+        return
+    code, screen = shop.rolled_back("-e", "accept_data_loss=1h")
+    assert code == 0, screen
+    assert "already runs on here" in screen
+    assert "changed=0" in screen
