@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 # Seconds. A phase that is shorter than QUIET is not mentioned, so a quick restore prints nothing. Lines come every
-# SHORTEST seconds at first and, the longer it takes, the more seldom: some dozens in an hour.
+# SHORTEST seconds at first and, the longer it takes, the more seldom: some seventy in the first hour.
 QUIET = 2.0
 SHORTEST = 5.0
 LONGEST = 60.0
-_SLOWER = 10
+_SLOWER = 5
 _NAMES = {"rows": "load"}
 _MEGABYTE = 1_000_000
 _SMALL = 10 * _MEGABYTE
@@ -59,8 +59,8 @@ def current_text(event: dict[str, Any], spent: float) -> str:
         return f"{name}, {duration(spent)} so far"
     rate = done / spent  # and not per second of the event: a load that stands still must not look quick
     amount = f"{_megabytes(done, total)} of {_megabytes(total, total)} MB"
-    left = duration(max(0.0, (total - done) / rate))
-    return f"{name} {min(100, 100 * done // total)} % ({amount}), {_rate(rate)}, {left} left"
+    rest = f"{duration((total - done) / rate)} left" if done < total else f"{duration(spent)} so far"
+    return f"{name} {min(100, 100 * done // total)} % ({amount}), {_rate(rate)}, {rest}"
 
 
 def ended_text(event: dict[str, Any]) -> str:

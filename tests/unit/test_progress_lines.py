@@ -48,6 +48,12 @@ def test_a_load_that_stands_still_does_not_look_quick() -> None:
     assert line.endswith("load 50 % (512 of 1,024 MB), 8.0 MB/s, 1 min 4 s left")
 
 
+def test_rows_that_were_read_and_are_not_stored_yet_promise_no_end() -> None:
+    assert ProgressLines().due([event(110, 10, done=1024 * MB)], 110) == [
+        "load 100 % (1,024 of 1,024 MB), 102 MB/s, 10 s so far"
+    ]
+
+
 def test_a_phase_without_a_total_says_its_seconds() -> None:
     told = ProgressLines()
     assert told.due([event(100, 0, phase="verify", total=0)], 101) == []
@@ -87,7 +93,7 @@ def test_lines_become_more_seldom() -> None:
     assert shown[:3] == [2, 7, 12]
     assert 60 < shown[-1] - shown[-3] <= 120
     assert len([now for now in shown if now < 60]) <= 12
-    assert len(shown) < 160
+    assert len([now for now in shown if now < 3600]) <= 75
 
 
 def test_a_clock_that_is_put_back_is_no_failure() -> None:
