@@ -100,9 +100,15 @@ def read_directory(printed: str) -> Directory | None:
     for line in answer[1:]:
         name, _space, text = line.partition(" ")
         record = _event(text)
-        if record and re.fullmatch(r"j\d+", str(record.get("job"))) and isinstance(record.get("pid"), int):
+        if record and _is_record(record):
             records[name] = record
     return Directory(answer[0], records)
+
+
+def _is_record(event: dict[str, Any]) -> bool:
+    """Say whether a first line names a process and a job; both become words of a command."""
+    job, pid, moment = event.get("job"), event.get("pid"), event.get("at")
+    return bool(re.fullmatch(r"j\d+", str(job))) and isinstance(pid, int) and isinstance(moment, (int, float))
 
 
 def with_key(directory: Directory, key: str) -> list[tuple[str, dict[str, Any]]]:

@@ -293,10 +293,6 @@ def test_the_next_run_finds_the_load_of_a_controller_that_ended(controller: Cont
     assert not JOB_FIELDS & set(result)
     assert live.beside == [result["old_database"]]
     assert controller.left() == []
-    again = controller.run(here=live.host("third")).result()
-    assert again["already"]
-    assert again["sha256"] == result["sha256"]
-    assert "attached" not in again
 
 
 def test_other_arguments_are_refused_while_a_load_goes_on(controller: Controller, live: Live) -> None:

@@ -68,6 +68,7 @@ def test_the_directory_is_made_private_and_lists_records(tmp_path: Path) -> None
         (directory / name).write_text(json.dumps({**record, "at": 5.0 - number}) + "\nmore\n")
     (directory / "usdx-restore-k-empty").touch()
     (directory / "usdx-restore-k-wrong").write_text('{"at": 1, "pid": 1, "job": "../../etc/passwd"}\n')
+    (directory / "usdx-restore-k-timeless").write_text('{"pid": 1, "job": "j3"}\n')
     (directory / "usdx-restore-k-outside").write_text('{"at": 1, "pid": 1, "job": ""}\n')
     second = restore_job.read_directory(sh(command))
     assert second is not None
