@@ -72,6 +72,7 @@ class Run:
     def __init__(self, folder: Path, hosts: dict[str, dict[str, Any]], common: dict[str, Any]) -> None:
         """Start it; what it prints goes into files, so that it can be read on the way."""
         folder.mkdir()
+        self.folder = folder
         (folder / "play.yml").write_text(PLAY, encoding="utf-8")
         (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": common}}), encoding="utf-8")
         self._stdout, self._stderr = folder / "stdout", folder / "stderr"
@@ -86,6 +87,14 @@ class Run:
                 [program, "-i", folder / "inventory.json", folder / "play.yml"], env=environment, cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
             )  # fmt: skip
+
+    def lives(self) -> bool:
+        """Say whether any process of it lives: those that it forks survive a SIGKILL."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                found.append((process / "cmdline").read_bytes())
+        return any(os.fsencode(self.folder / "inventory.json") in words for words in found)
 
     @property
     def printed(self) -> str:
@@ -242,33 +251,27 @@ def test_lines_of_two_hosts_and_none_under_no_log(controller: Controller, make_l
     assert controller.jobs.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_quick_restore_prints_nothing_and_a_failure_leaves_nothing(
+def test_quick_restores_print_nothing_and_a_failure_or_async_of_the_user_are_as_for_every_module(
     controller: Controller, make_live: Callable[[], Live]
 ) -> None:
-    good, cut = make_live(), make_live()
-    good.let_go()
-    cut.let_go()
+    lives = {name: make_live() for name in ("good", "cut", "waiting", "going")}
+    for live in lives.values():
+        live.let_go()
+    cut, going = lives["cut"], lives["going"]
     cut.backup.write_bytes(cut.backup.read_bytes()[:-3000])
-    run = controller.run(good=good.host(), cut=cut.host())
-    assert run.result("good")["changed"]
+    of_task = {"waiting": {"limit": 60, "poll": 1}, "going": {"limit": 60, "poll": 0}}
+    run = controller.run(**{name: live.host(**of_task.get(name, {})) for name, live in lives.items()})
+    for name in ("good", "waiting"):
+        assert run.result(name)["tables"] == {"public.lines": ROWS}
     failed = run.result("cut")
     assert (failed["failed"], failed["live_untouched"]) == (True, True)
     assert failed["next_step"]
     assert not JOB_FIELDS & set(failed)
     assert cut.beside == []
-    assert run.lines("good") + run.lines("cut") == []
-    assert controller.left() == []
-
-
-def test_async_of_the_user_is_as_for_every_module(controller: Controller, make_live: Callable[[], Live]) -> None:
-    waiting, going = make_live(), make_live()
-    waiting.let_go()
-    going.let_go()
-    run = controller.run(waiting=waiting.host(limit=60, poll=1), going=going.host(limit=60, poll=0))
-    assert run.result("waiting")["tables"] == {"public.lines": ROWS}
-    assert run.result("going")["ansible_job_id"]
-    wait_until(lambda: [name for name in going.beside if "_before_" in name])
-    wait_until(lambda: not going.locked())
+    assert [line for name in lives for line in run.lines(name)] == []
+    job = run.result("going")["ansible_job_id"]
+    wait_until(lambda: [name for name in going.beside if "_before_" in name] and not going.locked())
+    assert [path.name for path in controller.left()] == [job]
 
 
 # -- what is killed ----------------------------------------------------------------------------------------------------
@@ -284,6 +287,7 @@ def test_the_next_run_finds_the_load_of_a_controller_that_ended(controller: Cont
     else:
         os.killpg(first.process.pid, signal.SIGINT)
     first.process.wait(timeout=10)
+    wait_until(lambda: not first.lives(), 6)
     run = controller.run(here=live.host("second"))
     wait_until(run.lines)
     assert re.fullmatch(r"found the load that an earlier run began \d+ s ago, watching it", run.lines()[0])
