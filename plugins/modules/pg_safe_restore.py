@@ -21,6 +21,13 @@ description:
     a file is decides its content. No C(psql) takes part and no meta-command of a dump is ever carried out.
   - A dump is SQL and runs with the rights of O(login_user). Restore only backups that you trust.
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller runs the module as a job for V(restored) and V(verified), shows its progress
+      on the screen without C(-v), and finds a job again that a controller which was ended had begun.
+  async:
+    support: full
+    description: With C(async) the module runs as any other, and nothing is shown.
   check_mode:
     support: full
     description: Reads the whole backup as a load would, looks at the server, and says what would be and which rows
@@ -124,7 +131,11 @@ options:
     type: str
     default: ''
   progress_file:
-    description: File to which a line of JSON is appended once a second while a load goes on. It is made with mode 0600.
+    description:
+      - File on the managed host to which a line of JSON is appended when a phase begins and ends, and once a second
+        while it goes on. It is made with mode 0600.
+      - The action plugin sets it, reads it and removes it. If you set it, the file is yours and nothing is shown on the
+        screen.
     type: path
 seealso:
   - module: usdx.rollback.pg_backup_info
@@ -182,6 +193,10 @@ old_database:
   description: The name under which the former live database is kept.
   type: str
   returned: when names were changed, or had been before
+attached:
+  description: That this is the result of a load which an earlier run with the same options had begun.
+  type: bool
+  returned: when its controller was ended before it
 already:
   description: When the wanted state was reached by an earlier run.
   type: str

@@ -270,6 +270,20 @@ def test_the_logic_of_a_module_has_a_unit_test(module: Path) -> None:
     assert logic & unit_tested(), f"no unit test imports any of {sorted(logic)}"
 
 
+# Action plugins
+
+
+@pytest.mark.parametrize("plugin", sorted((REPOSITORY / "plugins/action").glob("*.py")), ids=name_of)
+def test_an_action_plugin_belongs_to_a_module_that_says_so(plugin: Path) -> None:
+    assert documentation(REPOSITORY / "plugins/modules" / plugin.name)["attributes"]["action"]["support"] == "full"
+
+
+@pytest.mark.parametrize("utility", sorted((REPOSITORY / "plugins/plugin_utils").glob("*.py")), ids=name_of)
+def test_the_logic_of_an_action_plugin_has_a_unit_test(utility: Path) -> None:
+    tests = [text_of(path) for path in (REPOSITORY / "tests/unit").glob("test_*.py") if path != Path(__file__)]
+    assert any(f"{PLUGINS}.plugin_utils.{utility.stem} import" in text for text in tests)
+
+
 # Filters
 
 

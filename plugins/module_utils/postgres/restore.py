@@ -87,7 +87,6 @@ class Options:
     keep: int = 1
     min_age_hours: float = 24.0
     run_id: str = ""
-    progress_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,12 +117,13 @@ def restore(
     work = _WORK[given["state"]]
     try:
         _check_numbers(given)
+        progress = Progress(given.get("progress_file"))
         login, container = login_of(given)
         known = {name: given[name] for name in Options.__dataclass_fields__ if given.get(name) is not None}
         options = Options(**{**known, "login": login, "container": container, "database": given["db"]})
         with options.login.cursor() as cursor:
             take_lock(cursor, options.database)
-            return work(_Restore(options, cursor, check=check))
+            return work(_Restore(options, cursor, progress, check=check))
     except RollbackError as error:
         error.facts.setdefault("live_untouched", True)
         raise
@@ -145,11 +145,11 @@ def _check_numbers(given: dict[str, Any]) -> None:
 class _Restore:
     """One call: the options, the cursor on the maintenance database that holds the lock, and how far it came."""
 
-    def __init__(self, options: Options, cursor: Any, *, check: bool) -> None:
+    def __init__(self, options: Options, cursor: Any, progress: Progress, *, check: bool) -> None:
         self.options = options
         self.cursor = cursor
+        self.progress = progress
         self.check = check
-        self.progress = Progress(options.progress_file or None)
         self.warnings: list[str] = []
 
     def situation(self) -> _Situation:
