@@ -85,7 +85,10 @@ options:
     type: float
     default: 3
   min_free_ratio:
-    description: Free space that the disk of the server must have, as a multiple of the live database's size.
+    description:
+      - Free space that the disk of the live database must have, as a multiple of that database's size, or of the
+        backup's if that is larger. While a load goes on, this disk and that of the server's log are watched, and the
+        load is given up before one is full.
     type: float
     default: 1.2
   allow_newer_dump:

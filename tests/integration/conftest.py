@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from postgres_servers import VERSIONS, Server, fresh_database, running_server
+from restores import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,4 +39,19 @@ def server(request: pytest.FixtureRequest) -> Server:
 def database(server: Server) -> Iterator[str]:
     """Give the name of an empty database on ``server``; it and what was named after it is dropped."""
     with fresh_database(server) as name:
+        yield name
+
+
+@pytest.fixture
+def live(server: Server, database: str) -> str:
+    """Give the name of a database with users, pools and a log, on ``server``."""
+    server.psql(database, SCHEMA)
+    return database
+
+
+@pytest.fixture
+def live15(server15: Server) -> Iterator[str]:
+    """Give the same on the server of version 15."""
+    with fresh_database(server15) as name:
+        server15.psql(name, SCHEMA)
         yield name

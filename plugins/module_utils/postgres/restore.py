@@ -30,7 +30,16 @@ from .preflight import check_dump, check_server, check_sidecar, check_tables, fi
 from .progress import Progress
 from .proof import prove
 from .reader import Backup, open_backup
-from .server import Database, create_statement, databases, drop_database, one_value, set_comment, take_lock
+from .server import (
+    Database,
+    create_statement,
+    databases,
+    drop_database,
+    drop_side_database,
+    one_value,
+    set_comment,
+    take_lock,
+)
 from .sidecar import read_sidecar
 from .statements import classify, target
 
@@ -45,8 +54,8 @@ _TABLES = """
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
   ORDER BY 1"""
+_TABLESPACE = "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = %s"
 _COUNT_LIMIT = "20s"
-_INVALID = -2  # datconnlimit of a database whose DROP was interrupted
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,11 @@ class _Situation:
 
     def restored_from(self, sha256: str) -> Database | None:
         return next((one for one in self.kept if one.mark.get("sha256") == sha256 and self._follows(one, "kept")), None)
+
+    def ready(self, sha256: str) -> Database | None:
+        """Return the side database that an earlier run has verified."""
+        verified = (one for one in self.sides if one.mark.get("state") == "verified" and not one.invalid)
+        return next((one for one in verified if one.mark.get("sha256") == sha256), None)
 
     def latest(self, kind: str) -> Database | None:
         return next((one for one in self.kept if self._follows(one, kind)), None)
@@ -149,6 +163,8 @@ class _Restore:
         """Say whether a run made this database and was killed before it could mark it: no comment, no table."""
         if one.comment or not is_side_name(live, one.name):
             return False
+        if one.invalid:
+            return True
         with self.options.login.cursor(one.name) as cursor:
             cursor.execute(_TABLES)
             return cursor.fetchone() is None
@@ -183,16 +199,12 @@ def _bring_in(run: _Restore, *, cutover: bool) -> dict[str, Any]:
             sha256=sha256,
             already=already.mark["at"],
         )
-    side = next(
-        (one for one in situation.sides if one.mark.get("state") == "verified" and one.mark.get("sha256") == sha256),
-        None,
-    )
+    side = situation.ready(sha256)
     run.warnings += check_server(
         run.cursor, situation.live, options.jobs, allow_replication=options.allow_replication_objects
     )
     if side is None:
-        live_size = one_value(run.cursor, "SELECT pg_database_size(%s)", (situation.live.name,))
-        run.warnings += _disk(run).refuse_below(int(live_size * options.min_free_ratio))
+        run.warnings += _disk(run, situation.live).refuse_below(_needed(run, situation.live, size))
     if run.check:
         return _plan(run, situation, side, cutover=cutover)
     facts: dict[str, Any] = {"changed": side is None or cutover}
@@ -248,10 +260,21 @@ def _mend_fence(run: _Restore, situation: _Situation) -> _Situation:
     return run.situation()
 
 
-def _disk(run: _Restore) -> Disk:
-    directory = str(one_value(run.cursor, "SELECT setting FROM pg_settings WHERE name = 'data_directory'") or "")
+def _needed(run: _Restore, live: Database, size: int) -> int:
+    """Return about how many bytes a side database takes: the live one may have lost rows, the backup may be packed."""
+    live_size = int(one_value(run.cursor, "SELECT pg_database_size(%s)", (live.name,)))
+    return int(max(live_size, size) * run.options.min_free_ratio)
+
+
+def _disk(run: _Restore, live: Database) -> Disk:
+    """Return the disk on which the side database will be, which is that of the live one, and that of the log."""
+    place = one_value(run.cursor, _TABLESPACE, (live.tablespace,))
+    log = one_value(run.cursor, "SELECT setting FROM pg_settings WHERE name = 'data_directory'")
     local = run.options.login.host.startswith("/") or run.options.login.host in ("localhost", "127.0.0.1", "::1")
-    return Disk(run.options.container, directory, local=local, docker_host=run.options.docker_host or None)
+    return Disk(
+        run.options.container, [place or log or "", log or ""], local=local,
+        docker_host=run.options.docker_host or None,
+    )  # fmt: skip
 
 
 def _plan(run: _Restore, situation: _Situation, side: Database | None, *, cutover: bool) -> dict[str, Any]:
@@ -336,7 +359,7 @@ def _count(run: _Restore, cursor: Any, name: str, estimate: int) -> int:
 def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, dict[str, Any]]:
     """Make and load the side database, prove it, and mark it as verified. On any failure it is dropped again."""
     for leftover in situation.sides:
-        drop_database(run.cursor, leftover.name)
+        drop_side_database(run.cursor, run.options.login, leftover.name)
     name = side_database(situation.live.name, secrets.token_hex(4))
     mark = {"kind": "side", "database": situation.live.name, "at": _now(), "run_id": run.options.run_id}
     with _dropped_on_failure(run, name, situation.live.name):
@@ -362,17 +385,12 @@ def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, di
 
 
 def _fill(run: _Restore, live: Database, name: str, size: int) -> dict[str, Any]:
-    disk = _disk(run)
-
-    def seen(used: int) -> None:
-        run.progress.done(used)
-        disk.watch()
-
-    with open_backup(run.options.backup, seen) as backup:
+    version = run.cursor.connection.server_version
+    loader = Loader(lambda: run.connect(name), run.options.jobs, live.owner, run.progress)
+    with open_backup(run.options.backup, run.progress.done) as backup:
         reader = backup.reader
-        loader = Loader(lambda: run.connect(name), run.options.jobs, live.owner, run.progress)
-        version = run.cursor.connection.server_version
-        loaded = loader.load(reader, lambda: _check_facts(run.options, reader.facts, version), backup.size)
+        with _disk(run, live).watched(loader.give_up):
+            loaded = loader.load(reader, lambda: _check_facts(run.options, reader.facts, version), backup.size)
         _check_sidecar(run.options.backup, backup)
         sha256 = backup.sha256 or _identity(run.options.backup, _Situation(live, [], []))[1]
     with run.options.login.cursor(live.name) as cursor:
@@ -395,7 +413,7 @@ def _dropped_on_failure(run: _Restore, name: str, live: str) -> Iterator[None]:
         left = ""
         try:
             with run.options.login.cursor() as cursor:
-                drop_database(cursor, name)
+                drop_side_database(cursor, run.options.login, name)
         except Exception as second:  # noqa: BLE001 - the first failure is what matters
             left = f" The side database {name} could not be dropped ({message(second)}); the next run does it."
         if isinstance(error, RollbackError):
@@ -497,7 +515,11 @@ def _cleaned(run: _Restore) -> dict[str, Any]:
         if own or (str(one.mark.get("at", "")) > oldest and not unfinished):
             continue
         dropped.append(_described(run, one))
-        if not run.check:
+        if run.check:
+            continue
+        if one in situation.sides:
+            drop_side_database(run.cursor, run.options.login, one.name)
+        else:
             drop_database(run.cursor, one.name)
     names = {one["name"] for one in dropped}
     left = [one.name for one in situation.kept + situation.sides if one.name not in names]
@@ -505,8 +527,7 @@ def _cleaned(run: _Restore) -> dict[str, Any]:
 
 
 def _described(run: _Restore, one: Database) -> dict[str, Any]:
-    broken = one.facts["datconnlimit"] == _INVALID
-    size = 0 if broken else one_value(run.cursor, "SELECT pg_database_size(%s::oid)", (one.oid,))
+    size = 0 if one.invalid else one_value(run.cursor, "SELECT pg_database_size(%s::oid)", (one.oid,))
     return {"name": one.name, "kind": one.mark.get("kind", "side"), "at": one.mark.get("at", ""), "bytes": size}
 
 
