@@ -211,7 +211,9 @@ class Server:
             return
         quoted = sql.Identifier(name)
         with contextlib.suppress(psycopg2.Error):  # a database whose DROP was interrupted can only be dropped
-            self.execute(MAINTENANCE, sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(quoted))
+            self.execute(
+                MAINTENANCE, sql.SQL("ALTER DATABASE {} IS_TEMPLATE false ALLOW_CONNECTIONS true").format(quoted)
+            )
         with contextlib.suppress(psycopg2.Error):
             self._leave_replication(name)
         self.execute(MAINTENANCE, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(quoted))

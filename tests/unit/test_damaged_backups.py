@@ -23,6 +23,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.postgres.connection 
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.dump import CopyRows
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.progress import Progress
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.reader import open_backup
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.requirements import Requirements
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.restore import Options, inspect
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.sidecar import sidecar_path, write_sidecar
 
@@ -73,7 +74,7 @@ def damaged(form: str, damage: str) -> list[bytes]:
 
 def plan(path: Path) -> None:
     """Read a backup as check mode does, which reads it as a load does."""
-    inspect(replace(OPTIONS, backup=str(path)), 150018, Progress())
+    inspect(replace(OPTIONS, backup=str(path)), 150018, Progress(), Requirements())
 
 
 def loaded(path: Path) -> list[object]:

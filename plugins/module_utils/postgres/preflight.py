@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OLDEST_SERVER = 13
 _PREPARED = "SELECT string_agg(gid || ' of ' || owner, ', ') FROM pg_prepared_xacts WHERE database = %s"
 _SLOTS = "SELECT string_agg(slot_name, ', ') FROM pg_replication_slots WHERE database = %s"
-_SUBSCRIPTIONS = "SELECT string_agg(subname, ', ') FROM pg_subscription WHERE subdbid = %s"
+SUBSCRIPTIONS = "SELECT string_agg(subname, ', ') FROM pg_subscription WHERE subdbid = %s"
 _MAY_BE_OWNER = (
     "SELECT rolcreatedb AND pg_has_role(session_user, %s, 'MEMBER') FROM pg_roles WHERE rolname = session_user"
 )
@@ -53,7 +53,7 @@ def check_server(cursor: Any, live: Database, jobs: int, *, allow_replication: b
             f"The login role may not create and rename databases of {live.owner}",
             f"log in as a superuser, or as a member of {live.owner} with CREATEDB",
         )
-    _check_blockers(cursor, live, superuser=superuser, allow_replication=allow_replication)
+    _check_blockers(cursor, live, allow_replication=allow_replication)
     free = free_connections(cursor)
     if free < jobs + 3:
         raise _refusal(
@@ -65,7 +65,7 @@ def check_server(cursor: Any, live: Database, jobs: int, *, allow_replication: b
     return ["The login role is no superuser: newcomers are refused for some milliseconds while the names change."]
 
 
-def _check_blockers(cursor: Any, live: Database, *, superuser: bool, allow_replication: bool) -> None:
+def _check_blockers(cursor: Any, live: Database, *, allow_replication: bool) -> None:
     prepared = one_value(cursor, _PREPARED, (live.name,))
     if prepared:
         raise _refusal(
@@ -73,7 +73,7 @@ def _check_blockers(cursor: Any, live: Database, *, superuser: bool, allow_repli
             "end them with COMMIT PREPARED or ROLLBACK PREPARED",
         )
     slots = one_value(cursor, _SLOTS, (live.name,))
-    subscriptions = one_value(cursor, _SUBSCRIPTIONS, (live.oid,)) if superuser else None
+    subscriptions = one_value(cursor, SUBSCRIPTIONS, (live.oid,))
     if (slots or subscriptions) and not allow_replication:
         raise _refusal(
             f"The database {live.name} has replication slots ({slots or 'none'}) or subscriptions "

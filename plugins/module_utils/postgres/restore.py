@@ -13,7 +13,7 @@ import hashlib
 import secrets
 import time
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,16 +26,18 @@ from .disk import Disk
 from .dump import CopyEnd, CopyStart, Statement
 from .loader import Loader
 from .names import beside, is_side_name, kept_database, side_database, write_mark
-from .preflight import check_dump, check_server, check_sidecar, check_tables, find_live
+from .preflight import SUBSCRIPTIONS, check_dump, check_server, check_sidecar, check_tables, find_live
 from .progress import Progress
 from .proof import prove
 from .reader import Backup, open_backup
+from .requirements import Requirements
 from .server import (
     Database,
     create_statement,
     databases,
     drop_database,
     drop_side_database,
+    is_superuser,
     one_value,
     set_comment,
     take_lock,
@@ -56,6 +58,7 @@ _TABLES = """
   ORDER BY 1"""
 _TABLESPACE = "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = %s"
 _COUNT_LIMIT = "20s"
+_SWITCHES_EVENT_TRIGGERS = 170000
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def restore(
         options = Options(**{**known, "login": login, "container": container, "database": given["db"]})
         with options.login.cursor() as cursor:
             take_lock(cursor, options.database)
-            return work(_Restore(options, cursor, check=check))
+            return work(_Restore(_silent(options, cursor), cursor, check=check))
     except RollbackError as error:
         error.facts.setdefault("live_untouched", True)
         raise
@@ -132,6 +135,16 @@ def restore(
             "Look at the log of the Postgres server, then run again: it looks at the catalog first.",
             live_untouched=True,
         ) from error
+
+
+def _silent(options: Options, cursor: Any) -> Options:
+    """Return the options with a login that starts no event triggers, where the server can (17) and the role may.
+
+    One on login would add rows to the database that is being proved.
+    """
+    if cursor.connection.server_version < _SWITCHES_EVENT_TRIGGERS or not is_superuser(cursor):
+        return options
+    return replace(options, login=replace(options.login, parameters="-c event_triggers=off"))
 
 
 def _check_numbers(given: dict[str, Any]) -> None:
@@ -280,7 +293,9 @@ def _disk(run: _Restore, live: Database) -> Disk:
 def _plan(run: _Restore, situation: _Situation, side: Database | None, *, cutover: bool) -> dict[str, Any]:
     """Read the whole backup without loading it, and compare its rows with the live ones."""
     facts: dict[str, Any] = {"changed": side is None or cutover, "reused": side is not None}
-    facts.update(inspect(run.options, run.cursor.connection.server_version, run.progress))
+    needs = Requirements()
+    facts.update(inspect(run.options, run.cursor.connection.server_version, run.progress, needs))
+    needs.check(run.cursor)
     live = _live_rows(run, situation.live.name)
     _check_tables(run.options, set(facts["tables"]), set(live))
     facts["lost_rows"] = {
@@ -292,8 +307,11 @@ def _plan(run: _Restore, situation: _Situation, side: Database | None, *, cutove
     return _result(run, situation=situation, **facts)
 
 
-def inspect(options: Options, server_version: int, progress: Progress) -> dict[str, Any]:
-    """Read a backup to its end as a load would, and return its facts; raise ``RollbackError`` as a load would."""
+def inspect(options: Options, server_version: int, progress: Progress, needs: Requirements) -> dict[str, Any]:
+    """Read a backup to its end as a load would, and return its facts; raise ``RollbackError`` as a load would.
+
+    What the backup needs of a server is noted in ``needs``.
+    """
     tables: dict[str, int] = {}
     name = ""
     with open_backup(options.backup, progress.done) as backup:
@@ -305,7 +323,9 @@ def inspect(options: Options, server_version: int, progress: Progress) -> dict[s
                 if classify(event).how == "rows":
                     name = _table_name(event.entry, event.sql)
                     tables[name] = tables.get(name, 0) + 1
-                elif event.entry and event.entry.kind == "TABLE" and event.sql.startswith(b"CREATE "):
+                    continue
+                needs.note(event)
+                if event.entry and event.entry.kind == "TABLE" and event.sql.startswith(b"CREATE "):
                     tables.setdefault(f"{event.entry.schema}.{event.entry.name}", 0)
             elif isinstance(event, CopyStart):
                 name = _table_name(event.entry, event.sql)
@@ -513,6 +533,10 @@ def _cleaned(run: _Restore) -> dict[str, Any]:
         own = run.options.run_id and one.mark.get("run_id") == run.options.run_id
         unfinished = one in situation.sides and one.mark.get("state") != "verified"  # nobody loads: the lock is ours
         if own or (str(one.mark.get("at", "")) > oldest and not unfinished):
+            continue
+        subscriptions = one_value(run.cursor, SUBSCRIPTIONS, (one.oid,)) if one in situation.kept else None
+        if subscriptions:
+            run.warnings.append(f"{one.name} stays: it has subscriptions, which you must drop first: {subscriptions}.")
             continue
         dropped.append(_described(run, one))
         if run.check:
