@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEFAULTS: dict[str, Any] = {
-    "state": "restored", "backup": None, "jobs": 2, "verify_queries": [], "cutover": "auto", "cutover_timeout": 3.0,
+    "state": "restored", "backup": None, "jobs": 2, "verify_queries": [], "expected_rows": [],
+    "min_rows_ratio": 0.0, "cutover": "auto", "cutover_timeout": 3.0,
     "min_free_ratio": 1.2, "allow_newer_dump": False, "allow_other_tables": False, "allow_replication_objects": False,
     "dumped_database": "", "force": False, "keep": 1, "min_age_hours": 24.0, "run_id": "", "progress_file": None,
     "project": None, "service": None, "docker_host": None, "ssl_mode": "prefer", "ca_cert": None,
@@ -41,9 +42,9 @@ def options(server: Server, database: str, **given: Any) -> dict[str, Any]:
     return DEFAULTS | server.login | {"db": database} | given
 
 
-def run(server: Server, database: str, *, check: bool = False, **given: Any) -> dict[str, Any]:
+def run(server: Server, database: str, *, check: bool = False, diff: bool = False, **given: Any) -> dict[str, Any]:
     """Call the logic below the module, in this process."""
-    return restore(options(server, database, **given), login_of, check=check)
+    return restore(options(server, database, **given), login_of, check=check, diff=diff)
 
 
 def oid(server: Server, database: str) -> int:

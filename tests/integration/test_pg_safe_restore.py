@@ -443,10 +443,15 @@ def test_the_module_checks_restores_and_checks_again(server15: Server, live15: s
     assert planned["changed"]
     assert planned["lost_rows"] == {"public.log": 5}
     assert (oid(server15, live15), beside(server15, live15)) == (before, {})
+    assert "-  public.log: 20005 rows\n+  public.log: 20000 rows\n" in planned.shown
+    assert f"+{live15}_before_<time>, the former {live15}, kept\n" in planned.shown
     progress = tmp_path / "progress"
     done = call_module("pg_safe_restore", {**given, "progress_file": str(progress)})
     assert not done.failed, done.result
     assert done["restored_oid"] == oid(server15, live15)
+    assert done.shown.count("public.log") == planned.shown.count("public.log") == 2
+    assert f"+{done['old_database']}, the former {live15}, kept\n" in done.shown
+    assert server15.password not in planned.shown + done.shown
     assert progress.stat().st_mode & 0o777 == 0o600
     assert call_module("pg_safe_restore", given, check=True)["changed"] is False
     wrong = call_module("pg_safe_restore", {**given, "login_password": "wrong"})
@@ -485,3 +490,55 @@ def test_the_plan_is_right_with_many_tables_a_ready_side_database_and_temporary_
 def _unknown_disk(plan: dict[str, Any]) -> list[str]:
     """Return the warnings of a plan that are about the disk alone, which a container with a published port hides."""
     return [warning for warning in plan["warnings"] if "disk space" in warning]
+
+
+def test_the_difference_is_shown_when_asked_and_only_what_changes(
+    server15: Server, live15: str, tmp_path: Path
+) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    server15.execute(live15, "INSERT INTO log VALUES ('late')")
+    assert "diff" not in run(server15, live15, backup=backup, check=True)
+    users = f"{live15}, owner usdx\n  public.log: {{}} rows\n  public.pools: 3000 rows\n  public.users: 500 rows\n"
+    side = run(server15, live15, backup=backup, state="verified", diff=True)
+    rows_of_it = users.format(20000).partition("\n")[2]
+    assert side["diff"] == {"before": "", "after": f"{side['side_database']}, verified\n{rows_of_it}"}
+    done = run(server15, live15, backup=backup, diff=True)
+    assert done["diff"]["before"] == users.format(20001)
+    assert done["diff"]["after"] == users.format(20000) + f"{done['old_database']}, the former {live15}, kept\n"
+    again = run(server15, live15, backup=backup, diff=True)
+    assert again["diff"] == {"before": "", "after": ""}
+    undone = run(server15, live15, state="undone", diff=True)
+    assert f"{live15}: object id {done['live_oid']}\n" in undone["diff"]["after"]
+    cleaned = run(server15, live15, state="cleaned", keep=0, min_age_hours=0.0, diff=True)
+    assert cleaned["diff"] == {"before": f"{undone['old_database']}\n", "after": ""}
+    shown = json.dumps([one["diff"] for one in (side, done, undone, cleaned)])
+    assert server15.password not in shown
+
+
+def test_rows_that_are_expected_are_counted_in_the_plan_the_load_and_a_ready_side_database(
+    server15: Server, live15: str, tmp_path: Path
+) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    wanted = {"table": "public.pools", "equals": None, "minimum": 3000}
+    more = {**wanted, "minimum": 3001}
+    for check in (True, False):
+        error = refused(server15, live15, check=check, backup=backup, expected_rows=[more])
+        assert "public.pools has 3000, expected were at least 3001" in error.msg
+    run(server15, live15, backup=backup, state="verified", expected_rows=[wanted])
+    assert "at least 3001" in refused(server15, live15, backup=backup, expected_rows=[more]).msg
+    assert run(server15, live15, backup=backup, expected_rows=[wanted])["reused"]
+
+
+@pytest.mark.parametrize("check", [True, False], ids=["plan", "load"])
+def test_a_backup_that_is_nearly_empty_is_refused_when_asked(
+    server15: Server,
+    live15: str,
+    tmp_path: Path,
+    check: bool,  # noqa: FBT001
+) -> None:
+    full = server15.pg_dump(live15)
+    server15.execute(live15, "DELETE FROM log; DELETE FROM pools; DELETE FROM users WHERE id > 10")
+    nearly_empty = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    run(server15, live15, backup=write(tmp_path / "full.sql", full))
+    error = refused(server15, live15, check=check, backup=nearly_empty, min_rows_ratio=0.1)
+    assert "holds 10 rows, the live database about 23500" in error.msg

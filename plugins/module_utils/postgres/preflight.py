@@ -121,5 +121,35 @@ def check_tables(dumped: set[str], live: set[str]) -> None:
         )
 
 
+def check_share(rows: int, live: int, least: float) -> None:
+    """Refuse a backup that holds less than this share of the live database's rows."""
+    if rows < live * least:
+        raise _refusal(
+            f"The backup holds {rows} rows, the live database about {live}; min_rows_ratio is {least:g}",
+            "choose another backup, or lower min_rows_ratio",
+        )
+
+
+def check_rows(tables: dict[str, int], expected: list[dict[str, Any]]) -> None:
+    """Refuse a backup whose tables do not hold as many rows as is expected of them."""
+    wrong = [told for one in expected if (told := _other_than_expected(tables, one))]
+    if wrong:
+        raise _refusal(
+            f"The backup does not hold the rows that are expected: {'; '.join(wrong)}",
+            "choose another backup, or correct expected_rows",
+        )
+
+
+def _other_than_expected(tables: dict[str, int], one: dict[str, Any]) -> str:
+    table, rows = one["table"], tables.get(one["table"])
+    if rows is None:
+        return f"there is no table {table}"
+    if one.get("equals") is not None and rows != one["equals"]:
+        return f"{table} has {rows}, expected were {one['equals']}"
+    if one.get("minimum") is not None and rows < one["minimum"]:
+        return f"{table} has {rows}, expected were at least {one['minimum']}"
+    return ""
+
+
 def _refusal(what: str, way_out: str) -> RollbackError:
     return RollbackError(f"{what}. Nothing was changed.", f"{way_out[0].upper()}{way_out[1:]}, then run again.")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RollbackError
+from . import difference
 from .carry_over import carry_over_database, carry_over_objects
 from .connection import PSYCOPG2_IMPORT_ERROR, Login, message
 from .cutover import Swap, cut_over, unfence
@@ -26,7 +27,16 @@ from .disk import Disk
 from .dump import CopyEnd, CopyStart, Statement
 from .loader import Loader
 from .names import beside, is_side_name, kept_database, side_database, write_mark
-from .preflight import SUBSCRIPTIONS, check_dump, check_server, check_sidecar, check_tables, find_live
+from .preflight import (
+    SUBSCRIPTIONS,
+    check_dump,
+    check_rows,
+    check_server,
+    check_share,
+    check_sidecar,
+    check_tables,
+    find_live,
+)
 from .progress import Progress
 from .proof import prove
 from .reader import Backup, open_backup
@@ -72,6 +82,8 @@ class Options:
     container: str = ""
     docker_host: str = ""
     verify_queries: list[dict[str, Any]] = field(default_factory=list)
+    expected_rows: list[dict[str, Any]] = field(default_factory=list)
+    min_rows_ratio: float = 0.0
     allow_newer_dump: bool = False
     allow_other_tables: bool = False
     allow_replication_objects: bool = False
@@ -110,9 +122,11 @@ class _Situation:
 
 
 def restore(
-    given: dict[str, Any], login_of: Callable[[dict[str, Any]], tuple[Login, str]], *, check: bool
+    given: dict[str, Any], login_of: Callable[[dict[str, Any]], tuple[Login, str]], *, check: bool, diff: bool = False
 ) -> dict[str, Any]:
     """Bring the database into the state that the module's options name. In check mode only say what would be.
+
+    With ``diff`` the result has the key ``diff``; the rows of the live database are counted for it.
 
     Raises ``RollbackError``; its fact ``live_untouched`` says that the live database is as it was.
     """
@@ -124,7 +138,7 @@ def restore(
         options = Options(**{**known, "login": login, "container": container, "database": given["db"]})
         with options.login.cursor() as cursor:
             take_lock(cursor, options.database)
-            return work(_Restore(_silent(options, cursor), cursor, check=check))
+            return work(_Restore(_silent(options, cursor), cursor, check=check, diff=diff))
     except RollbackError as error:
         error.facts.setdefault("live_untouched", True)
         raise
@@ -156,10 +170,11 @@ def _check_numbers(given: dict[str, Any]) -> None:
 class _Restore:
     """One call: the options, the cursor on the maintenance database that holds the lock, and how far it came."""
 
-    def __init__(self, options: Options, cursor: Any, *, check: bool) -> None:
+    def __init__(self, options: Options, cursor: Any, *, check: bool, diff: bool) -> None:
         self.options = options
         self.cursor = cursor
         self.check = check
+        self.diff = diff
         self.progress = Progress(options.progress_file or None)
         self.warnings: list[str] = []
 
@@ -221,6 +236,7 @@ def _bring_in(run: _Restore, *, cutover: bool) -> dict[str, Any]:
     if run.check:
         return _plan(run, situation, side, cutover=cutover)
     facts: dict[str, Any] = {"changed": side is None or cutover}
+    live_rows = _live_rows(run, situation.live.name) if run.diff and cutover else {}
     if side is None:
         side, loaded = _load(run, situation, size)
         facts.update(loaded)
@@ -230,10 +246,19 @@ def _bring_in(run: _Restore, *, cutover: bool) -> dict[str, Any]:
         name = side.name
         proof = prove(lambda: run.connect(name), [], options.verify_queries)
         facts["queries"] = proof["queries"]
+        check_rows(_expected(run, name), options.expected_rows)
     facts["side_database"] = side.name
     if cutover:
         facts.update(_swap_in(run, situation, side))
+    facts["diff"] = _difference(situation.live, facts, live_rows)
     return _result(run, situation=situation, **facts)
+
+
+def _difference(live: Database, facts: dict[str, Any], live_rows: dict[str, int]) -> dict[str, str]:
+    """Return the two texts of a restore; without a new name for the live database only a side database was made."""
+    if "old_database" in facts:
+        return difference.of_restore(live.name, live.owner, live_rows, facts["tables"], facts["old_database"])
+    return difference.of_load(facts["side_database"], facts["tables"]) if facts["changed"] else difference.nothing()
 
 
 def _identity(path: str, situation: _Situation) -> tuple[int, str]:
@@ -304,7 +329,12 @@ def _plan(run: _Restore, situation: _Situation, side: Database | None, *, cutove
         if rows > facts["tables"].get(table, 0)
     }
     facts["live_rows"] = live
-    return _result(run, situation=situation, **facts)
+    check_share(sum(facts["tables"].values()), sum(live.values()), run.options.min_rows_ratio)
+    check_rows(facts["tables"], run.options.expected_rows)
+    names = {"side_database": side_database(situation.live.name, "<digits>")}
+    names.update({"old_database": kept_database(situation.live.name, "<time>")} if cutover else {})
+    difference_of_plan = _difference(situation.live, {**facts, **names}, live)
+    return _result(run, situation=situation, diff=difference_of_plan, **facts)
 
 
 def inspect(options: Options, server_version: int, progress: Progress, needs: Requirements) -> dict[str, Any]:
@@ -368,6 +398,18 @@ def _live_rows(run: _Restore, database: str) -> dict[str, int]:
     return rows
 
 
+def _expected(run: _Restore, database: str) -> dict[str, int]:
+    """Count the rows of the tables that ``expected_rows`` names."""
+    wanted = {one["table"] for one in run.options.expected_rows}
+    if not wanted:
+        return {}
+    with run.options.login.cursor(database) as cursor:
+        cursor.execute("SET search_path = ''")
+        cursor.execute(_TABLES)
+        names = {plain: name for plain, name, _estimate in cursor.fetchall() if plain in wanted}
+        return {plain: int(one_value(cursor, f"SELECT count(*) FROM ONLY {name}")) for plain, name in names.items()}
+
+
 def _count(run: _Restore, cursor: Any, name: str, estimate: int) -> int:
     try:
         return int(one_value(cursor, f"SELECT count(*) FROM ONLY {name}"))
@@ -415,7 +457,10 @@ def _fill(run: _Restore, live: Database, name: str, size: int) -> dict[str, Any]
         sha256 = backup.sha256 or _identity(run.options.backup, _Situation(live, [], []))[1]
     with run.options.login.cursor(live.name) as cursor:
         cursor.execute(_TABLES)
-        _check_tables(run.options, set(loaded.rows), {row[0] for row in cursor.fetchall()})
+        estimates = {plain: estimate for plain, _name, estimate in cursor.fetchall()}
+    _check_tables(run.options, set(loaded.rows), set(estimates))
+    check_share(sum(loaded.rows.values()), sum(estimates.values()), run.options.min_rows_ratio)
+    check_rows(loaded.rows, run.options.expected_rows)
     return {
         "sha256": sha256,
         "tables": loaded.rows,
@@ -508,7 +553,8 @@ def _undone(run: _Restore) -> dict[str, Any]:
         return _result(run, changed=False, situation=situation, old_database=undone.name, already=undone.mark["at"])
     run.warnings += check_server(run.cursor, live, 1, allow_replication=run.options.allow_replication_objects)
     name = _free_name(run, beside(live.name, f"undone_{_now()}"))
-    facts: dict[str, Any] = {"changed": True, "old_database": name, "restored_oid": kept.oid}
+    texts = difference.of_undo(live.name, live.oid, kept.name, kept.oid, name)
+    facts: dict[str, Any] = {"changed": True, "old_database": name, "restored_oid": kept.oid, "diff": texts}
     if not run.check:
         mark = {
             **kept.mark,
@@ -547,7 +593,8 @@ def _cleaned(run: _Restore) -> dict[str, Any]:
             drop_database(run.cursor, one.name)
     names = {one["name"] for one in dropped}
     left = [one.name for one in situation.kept + situation.sides if one.name not in names]
-    return _result(run, changed=bool(dropped), situation=situation, dropped=dropped, left=left)
+    texts = difference.of_cleaning(left, names)
+    return _result(run, changed=bool(dropped), situation=situation, dropped=dropped, left=left, diff=texts)
 
 
 def _described(run: _Restore, one: Database) -> dict[str, Any]:
@@ -560,6 +607,9 @@ def _described(run: _Restore, one: Database) -> dict[str, Any]:
 
 def _result(run: _Restore, *, situation: _Situation, changed: bool, **facts: Any) -> dict[str, Any]:
     tables = facts.get("tables") or {}
+    texts = facts.pop("diff", difference.nothing())
+    if run.diff:
+        facts["diff"] = texts
     return {
         "changed": changed,
         "database": situation.live.name,
@@ -573,7 +623,7 @@ def _result(run: _Restore, *, situation: _Situation, changed: bool, **facts: Any
 
 def _short(tables: dict[str, int]) -> dict[str, int]:
     """Keep a mark small: a comment is read with every look at the catalog."""
-    return tables if len(tables) <= 200 else {"all tables": sum(tables.values())}  # noqa: PLR2004
+    return tables if len(tables) <= 200 else {difference.ALL_TABLES: sum(tables.values())}  # noqa: PLR2004
 
 
 def _now() -> str:
