@@ -19,10 +19,11 @@ BASE_IMAGE = os.environ.get("USDX_BASE_IMAGE", "debian:bookworm-slim")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a module returned: its result, and whether it failed."""
+    """What a module returned: its result, whether it failed, and what Ansible showed before, such as a diff."""
 
     failed: bool
     result: dict[str, Any]
+    shown: str
 
     def __getitem__(self, key: str) -> Any:
         """Return one value of the result."""
@@ -47,7 +48,7 @@ def call_module(name: str, options: dict[str, Any], *, check: bool = False) -> O
     assert body, f"no module result\n{done.stdout}\n{done.stderr}"
     result, _end = json.JSONDecoder().raw_decode(body[body.index("{") :])
     assert isinstance(result, dict)
-    return Outcome(failed="FAILED" in head.splitlines()[-1] or "UNREACHABLE" in head, result=result)
+    return Outcome(failed="FAILED" in head.splitlines()[-1] or "UNREACHABLE" in head, result=result, shown=head)
 
 
 def command(*argv: str, cwd: Path | str | None = None, check: bool = True, **environment: str) -> str:

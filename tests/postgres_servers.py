@@ -52,6 +52,7 @@ _IN_THE_WAY = (
 )
 _LABEL = "usdx.rollback.test"
 _OWNER = "usdx.rollback.test.owner"
+_SERVICE = "db"
 
 
 class ServerError(Exception):
@@ -89,6 +90,18 @@ class Server:
         return {
             "login_host": self.host,
             "login_port": self.port,
+            "login_user": self.user,
+            "login_password": self.password,
+        }
+
+    @property
+    def compose_login(self) -> dict[str, Any]:
+        """The same by Compose project and service, as which every server here is labelled: its disk can be seen."""
+        return {
+            "login_host": None,
+            "login_port": 5432,
+            "project": self.container,
+            "service": _SERVICE,
             "login_user": self.user,
             "login_password": self.password,
         }
@@ -197,7 +210,10 @@ class Server:
         if name not in self.databases():
             return
         quoted = sql.Identifier(name)
-        self.execute(MAINTENANCE, sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(quoted))
+        with contextlib.suppress(psycopg2.Error):  # a database whose DROP was interrupted can only be dropped
+            self.execute(
+                MAINTENANCE, sql.SQL("ALTER DATABASE {} IS_TEMPLATE false ALLOW_CONNECTIONS true").format(quoted)
+            )
         with contextlib.suppress(psycopg2.Error):
             self._leave_replication(name)
         self.execute(MAINTENANCE, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(quoted))
@@ -272,6 +288,8 @@ def remove_orphans() -> None:
 def _run(server: Server, settings: Mapping[str, str], extra: list[str]) -> None:
     """Start the container of a server."""
     argv = ["run", "--detach", "--name", server.container, "--label", f"{_LABEL}=1", "--label", f"{_OWNER}={_owner()}"]
+    for key, value in {"project": server.container, "service": _SERVICE, "oneoff": "False"}.items():
+        argv += ["--label", f"com.docker.compose.{key}={value}"]
     argv += ["--publish", f"{server.host}:{server.port}:5432", "--shm-size", "1g"]
     argv += ["--env", f"POSTGRES_USER={server.user}", "--env", f"POSTGRES_PASSWORD={server.password}"]
     argv += ["--env", f"POSTGRES_DB={MAINTENANCE}"]

@@ -1,29 +1,31 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Restores as the tests begin them, and what they look at afterwards."""
+"""What tests of a restore share: a small live database, a call of the logic, and a look at what it left."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.names import read_mark
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import login_of
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.restore import restore
 from harness import REPOSITORY
-from postgres_servers import MAINTENANCE
+from postgres_servers import MAINTENANCE, Server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postgres_servers import Server
-
 DEFAULTS: dict[str, Any] = {
-    "state": "restored", "backup": None, "jobs": 2, "verify_queries": [], "cutover": "auto", "cutover_timeout": 3.0,
+    "state": "restored", "backup": None, "jobs": 2, "verify_queries": [], "expected_rows": [],
+    "min_rows_ratio": 0.0, "cutover": "auto", "cutover_timeout": 3.0,
     "min_free_ratio": 1.2, "allow_newer_dump": False, "allow_other_tables": False, "allow_replication_objects": False,
     "dumped_database": "", "force": False, "keep": 1, "min_age_hours": 24.0, "run_id": "", "progress_file": None,
     "project": None, "service": None, "docker_host": None, "ssl_mode": "prefer", "ca_cert": None,
@@ -43,15 +45,17 @@ INSERT INTO log SELECT md5(i::text) FROM generate_series(1, 20000) i;
 
 
 def options(server: Server, database: str, **given: Any) -> dict[str, Any]:
+    """Return all options of the module, those that are not given with their defaults."""
     return DEFAULTS | server.login | {"db": database} | given
 
 
-def run(server: Server, database: str, *, check: bool = False, **given: Any) -> dict[str, Any]:
+def run(server: Server, database: str, *, check: bool = False, diff: bool = False, **given: Any) -> dict[str, Any]:
     """Call the logic below the module, in this process."""
-    return restore(options(server, database, **given), login_of, check=check)
+    return restore(options(server, database, **given), login_of, check=check, diff=diff)
 
 
 def oid(server: Server, database: str) -> int:
+    """Return the object id of the database with this name."""
     return int(server.value(MAINTENANCE, f"SELECT oid FROM pg_database WHERE datname = '{database}'"))
 
 
@@ -65,12 +69,25 @@ def beside(server: Server, database: str) -> dict[str, dict[str, Any]]:
 
 
 def rows(server: Server, database: str) -> dict[str, int]:
+    """Count the rows of the tables of ``SCHEMA``."""
     return {table: server.value(database, f"SELECT count(*) FROM {table}") for table in ("users", "pools", "log")}
 
 
 def write(path: Path, data: bytes) -> str:
+    """Write a backup; return its path as the option takes it."""
     path.write_bytes(data)
     return str(path)
+
+
+def refused(server: Server, database: str, **given: Any) -> RollbackError:
+    """Call, expect a refusal, and see that the live database and the server are as before."""
+    before = (oid(server, database), rows(server, database), server.databases(database))
+    with pytest.raises(RollbackError) as caught:
+        run(server, database, **given)
+    assert (oid(server, database), rows(server, database), server.databases(database)) == before
+    assert caught.value.facts["live_untouched"] is True
+    assert caught.value.next_step
+    return caught.value
 
 
 def database_state(server: Server, database: str) -> list[Any]:
@@ -86,12 +103,19 @@ def database_state(server: Server, database: str) -> list[Any]:
     )
 
 
-_CHILD = """
-import json, os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from ansible_collections.usdx.rollback.plugins.module_utils.postgres import {module} as place
+CALL = """
+import json, sys
+from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import login_of
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.restore import restore
+try:
+    restore(json.loads(sys.argv[1]), login_of, check=False)
+except RollbackError as error:
+    sys.exit(f"{error.msg} {error.next_step}")
+"""
+DYING = """
+import os, signal
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres import {module} as place
 calls = 0
 original = place.{name}
 def dying(*arguments, **named):
@@ -100,23 +124,42 @@ def dying(*arguments, **named):
     if calls >= {number}: os.kill(os.getpid(), signal.SIGKILL)
     return original(*arguments, **named)
 place.{name} = dying
-restore(json.loads(sys.argv[2]), login_of, check=False)
 """
 
 
-def killed(given: dict[str, Any], module: str, name: str, number: int) -> None:
-    """Begin a restore in a process of its own, which kills itself at the given call of a function."""
-    script = _CHILD.format(module=module, name=name, number=number)
-    argv = [sys.executable, "-c", script, str(REPOSITORY / ".ansible/collections"), json.dumps(given)]
-    died = subprocess.run(argv, check=False, capture_output=True, text=True)
-    assert died.returncode == -signal.SIGKILL, died.stderr
+def started(server: Server, database: str, before: str = "", **given: Any) -> subprocess.Popen[str]:
+    """Start a restore in a process of its own; ``before`` is Python that it runs first."""
+    argv = [sys.executable, "-c", before + CALL, json.dumps(options(server, database, **given))]
+    return subprocess.Popen(
+        argv,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY / ".ansible/collections")},
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for the end of the process; return its code and what it said."""
+    _out, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+def killed(server: Server, database: str, place: tuple[str, str, int], **given: Any) -> None:
+    """Start a restore that kills itself at a call of a function, and wait until the server has noticed."""
+    dying = DYING.format(module=place[0], name=place[1], number=place[2])
+    code, said = ended(started(server, database, dying, **given))
+    assert code == -signal.SIGKILL, said
+    wait_for_lock(server)
 
 
 def wait_for_lock(server: Server) -> None:
     """Wait until the server has noticed that the killed client is gone."""
-    deadline = time.monotonic() + 10
-    while (
-        server.value(MAINTENANCE, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.05)
+    until(lambda: not server.value(MAINTENANCE, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"))
+
+
+def until(what: Any) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -33,8 +33,9 @@ attributes:
     description: Reads the whole backup as a load would, looks at the server, and says what would be and which rows
       would be lost.
   diff_mode:
-    support: none
-    description: Check mode returns RV(live_rows), RV(tables) and RV(lost_rows) instead.
+    support: full
+    description: Rows per table before and after, and the names of databases. The rows of the live database are counted
+      for it.
   idempotent:
     support: full
     description: Nothing changes when the live database was restored from this very backup, unless O(force).
@@ -83,6 +84,28 @@ options:
         description: Limit in seconds.
         type: float
         default: 60
+  expected_rows:
+    description: How many rows tables of the backup must hold. Unlike O(verify_queries), check mode looks at it too.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      table:
+        description: The table with its schema, as in RV(tables).
+        type: str
+        required: true
+      equals:
+        description: So many rows exactly.
+        type: int
+      minimum:
+        description: At least so many rows.
+        type: int
+  min_rows_ratio:
+    description:
+      - The least share of the live database's rows that the backup must hold, from 0 (any) to 1. Check mode counts the
+        live rows, a load takes the estimate of the last C(ANALYZE).
+    type: float
+    default: 0
   cutover:
     description:
       - V(catalog_lock) lets newcomers wait while the names change, so that nobody is refused; it needs a superuser.
@@ -95,7 +118,10 @@ options:
     type: float
     default: 3
   min_free_ratio:
-    description: Free space that the disk of the server must have, as a multiple of the live database's size.
+    description:
+      - Free space that the disk of the live database must have, as a multiple of that database's size, or of the
+        backup's if that is larger. While a load goes on, this disk and that of the server's log are watched, and the
+        load is given up before one is full.
     type: float
     default: 1.2
   allow_newer_dump:
@@ -302,6 +328,14 @@ ARGUMENTS = {
             "timeout": {"type": "float", "default": 60},
         },
     },
+    "expected_rows": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"table": {"type": "str", "required": True}, "equals": {"type": "int"}, "minimum": {"type": "int"}},
+        "required_one_of": [("equals", "minimum")],
+    },
+    "min_rows_ratio": {"type": "float", "default": 0},
     "cutover": {"type": "str", "choices": ["auto", "catalog_lock", "fence"], "default": "auto"},
     "cutover_timeout": {"type": "float", "default": 3},
     "min_free_ratio": {"type": "float", "default": 1.2},
@@ -327,7 +361,8 @@ def main() -> None:
         required_if=[("state", state, ("backup",)) for state in ("restored", "verified")],
         supports_check_mode=True,
     )
-    carry_out(module, lambda: restore.restore(module.params, login_of, check=module.check_mode))
+    check, diff = module.check_mode, module._diff  # noqa: SLF001 - Ansible has no public name for it
+    carry_out(module, lambda: restore.restore(module.params, login_of, check=check, diff=diff))
 
 
 if __name__ == "__main__":

@@ -44,14 +44,14 @@ def database(server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def live(server: Server, database: str) -> str:
-    """Give the name of a database with three tables, on ``server``."""
+    """Give the name of a database with users, pools and a log, on ``server``."""
     server.psql(database, SCHEMA)
     return database
 
 
 @pytest.fixture
 def live15(server15: Server) -> Iterator[str]:
-    """Give the name of such a database on the server of version 15."""
+    """Give the same on the server of version 15."""
     with fresh_database(server15) as name:
         server15.psql(name, SCHEMA)
         yield name

@@ -11,7 +11,7 @@ import pytest
 from dump_zoo import normal
 from harness import call_module
 from postgres_servers import MAINTENANCE, Server
-from restores import beside, database_state, killed, oid, options, rows, run, wait_for_lock
+from restores import beside, database_state, killed, oid, rows, run
 
 
 def test_a_copy_takes_the_place_and_undone_brings_the_former_back(server: Server, live: str) -> None:
@@ -66,9 +66,8 @@ def test_a_client_that_comes_back_is_sent_away_and_finds_the_copy(server15: Serv
 @pytest.mark.parametrize("kill", ["_copy", "set_comment", "carry_over_database", "cut_over"])
 def test_killed_anywhere_the_next_run_ends_well(server15: Server, live15: str, kill: str) -> None:
     before = (oid(server15, live15), rows(server15, live15), database_state(server15, live15))
-    killed(options(server15, live15, state="copied", run_id="r1"), "restore", kill, 1)
+    killed(server15, live15, ("restore", kill, 1), state="copied", run_id="r1")
     assert (oid(server15, live15), rows(server15, live15)) == before[:2]
-    wait_for_lock(server15)
     result = run(server15, live15, state="copied", run_id="r1")
     assert result["changed"]
     assert (rows(server15, live15), database_state(server15, live15)) == before[1:]

@@ -1,15 +1,14 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pg_safe_restore against real servers: what is loaded, what is carried over, what is refused, what a kill leaves."""
+"""pg_safe_restore against real servers: what is loaded, what is carried over, what is refused."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import random
-import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,82 +17,15 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
-from ansible_collections.usdx.rollback.plugins.module_utils.postgres.names import read_mark
-from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import login_of
-from ansible_collections.usdx.rollback.plugins.module_utils.postgres.restore import restore
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.sidecar import sidecar_path, write_sidecar
 from dump_zoo import FORMS as FORMS_OF_THE_ZOO
-from dump_zoo import SPECIMENS, everything, normal
-from harness import REPOSITORY, call_module
-from postgres_servers import MAINTENANCE, Server, running_server
+from dump_zoo import SPECIMENS, everything, flip, normal, truncate
+from harness import call_module
+from postgres_servers import MAINTENANCE, Server
+from restores import SCHEMA, beside, database_state, oid, refused, rows, run, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-DEFAULTS: dict[str, Any] = {
-    "state": "restored", "backup": None, "jobs": 2, "verify_queries": [], "cutover": "auto", "cutover_timeout": 3.0,
-    "min_free_ratio": 1.2, "allow_newer_dump": False, "allow_other_tables": False, "allow_replication_objects": False,
-    "dumped_database": "", "force": False, "keep": 1, "min_age_hours": 24.0, "run_id": "", "progress_file": None,
-    "project": None, "service": None, "docker_host": None, "ssl_mode": "prefer", "ca_cert": None,
-    "maintenance_db": MAINTENANCE,
-}  # fmt: skip
-SCHEMA = """
-CREATE TABLE users (id bigserial PRIMARY KEY, email text NOT NULL UNIQUE);
-CREATE TABLE pools (id int PRIMARY KEY, note text, parent int REFERENCES pools, owner bigint REFERENCES users);
-CREATE INDEX ON pools (note);
-CREATE TABLE log (line text);
-CREATE FUNCTION total() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM public.pools';
-INSERT INTO users (email) SELECT 'user' || i FROM generate_series(1, 500) i;
-INSERT INTO pools SELECT i, E'a\\tb\\\\c\\n' || i, CASE WHEN i > 1 THEN i / 2 END, 1 + i % 500
-  FROM generate_series(1, 3000) i;
-INSERT INTO log SELECT md5(i::text) FROM generate_series(1, 20000) i;
-"""
-
-
-def options(server: Server, database: str, **given: Any) -> dict[str, Any]:
-    return DEFAULTS | server.login | {"db": database} | given
-
-
-def run(server: Server, database: str, *, check: bool = False, **given: Any) -> dict[str, Any]:
-    """Call the logic below the module, in this process."""
-    return restore(options(server, database, **given), login_of, check=check)
-
-
-def oid(server: Server, database: str) -> int:
-    return int(server.value(MAINTENANCE, f"SELECT oid FROM pg_database WHERE datname = '{database}'"))
-
-
-def beside(server: Server, database: str) -> dict[str, dict[str, Any]]:
-    """Return the marks of the databases that stand beside the live one."""
-    rows = server.execute(
-        MAINTENANCE,
-        f"SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname LIKE '{database}\\_%'",
-    )
-    return {name: read_mark(comment) for name, comment in rows}
-
-
-def rows(server: Server, database: str) -> dict[str, int]:
-    return {table: server.value(database, f"SELECT count(*) FROM {table}") for table in ("users", "pools", "log")}
-
-
-def write(path: Path, data: bytes) -> str:
-    path.write_bytes(data)
-    return str(path)
-
-
-@pytest.fixture
-def live(server: Server, database: str) -> str:
-    server.psql(database, SCHEMA)
-    return database
-
-
-@pytest.fixture
-def live15(server15: Server) -> Iterator[str]:
-    name = server15.create_database()
-    server15.psql(name, SCHEMA)
-    yield name
-    for one in server15.databases(name):
-        server15.drop_database(one)
-
 
 FORMS = {
     "plain": ([], None),
@@ -226,19 +158,6 @@ def test_cleaned_by_age_and_number_never_of_the_same_run(server15: Server, live1
 # --- nothing lost in the swap -----------------------------------------------------------------------------------------
 
 
-def database_state(server: Server, database: str) -> list[Any]:
-    """Return what a database has beside its objects."""
-    return server.execute(
-        MAINTENANCE,
-        f"""SELECT pg_get_userbyid(datdba), datacl::text, datconnlimit, pg_encoding_to_char(encoding), datcollate,
-                   datctype,
-                   dattablespace, shobj_description(d.oid, 'pg_database'),
-                   ARRAY(SELECT setrole::regrole::text || setconfig::text FROM pg_db_role_setting
-                         WHERE setdatabase = d.oid ORDER BY 1)
-            FROM pg_database d WHERE datname = '{database}'""",
-    )
-
-
 GRANTS = """
   SELECT 'r', c.oid::regclass::text, relowner::regrole::text,
          (SELECT array_agg(a ORDER BY a::text) FROM unnest(relacl) a)::text,
@@ -318,17 +237,6 @@ def test_encoding_and_locale_stay(server: Server, tmp_path: Path) -> None:
 
 
 # --- refused before anything changes ----------------------------------------------------------------------------------
-
-
-def refused(server: Server, database: str, **given: Any) -> RollbackError:
-    """Call, expect a refusal, and see that the live database and the server are as before."""
-    before = (oid(server, database), rows(server, database), server.databases(database))
-    with pytest.raises(RollbackError) as caught:
-        run(server, database, **given)
-    assert (oid(server, database), rows(server, database), server.databases(database)) == before
-    assert caught.value.facts["live_untouched"] is True
-    assert caught.value.next_step
-    return caught.value
 
 
 DAMAGE = {
@@ -416,25 +324,24 @@ def test_two_at_once_the_second_is_refused(server15: Server, live15: str, tmp_pa
     assert error.facts["holder"]["pid"]
 
 
-def test_two_hundred_damaged_backups_none_accepted(server15: Server, live15: str, tmp_path: Path) -> None:
-    """Cut at random places, or one bit changed; not in the first bytes, which say when the file was packed."""
+@pytest.mark.parametrize("form", ["plain", "gzip", "custom"])
+def test_damaged_backups_none_is_accepted(server15: Server, live15: str, tmp_path: Path, form: str) -> None:
+    """Loaded as far as they go. A thousand more are only read, in the unit tests of damaged backups."""
     server15.execute(live15, "DELETE FROM log; DELETE FROM pools WHERE id > 100")  # quick to load
-    whole = gzip.compress(server15.pg_dump(live15))
+    whole = FORMS_OF_THE_ZOO[form](server15, live15)
     before = (oid(server15, live15), rows(server15, live15))
+    path = tmp_path / "backup"
+    facts = {"bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
+    sidecar_path(path).write_bytes(write_sidecar(facts))
     random_places = random.Random(20241228)  # noqa: S311 - repeatable
-    for number in range(200):
-        place = random_places.randrange(
-            10, len(whole)
-        )  # before that lie the name and time of the file, which do not count
-        damaged = (
-            whole[:place]
-            if number % 2
-            else whole[:place] + bytes([whole[place] ^ (1 << number % 8)]) + whole[place + 1 :]
-        )
+    for number in range(10):
+        place = random_places.randrange(len(whole))
+        damaged = [truncate(whole, place), flip(whole, place, number % 8)][number % 2]
         with pytest.raises(RollbackError):
-            run(server15, live15, backup=write(tmp_path / "b.sql.gz", damaged))
+            run(server15, live15, backup=write(path, damaged))
     assert (oid(server15, live15), rows(server15, live15)) == before
     assert beside(server15, live15) == {}
+    run(server15, live15, backup=write(path, whole))
 
 
 # --- clients ----------------------------------------------------------------------------------------------------------
@@ -512,108 +419,6 @@ def test_fence_of_an_owner_without_superuser(server: Server, live: str, tmp_path
         server.execute(MAINTENANCE, f"DROP ROLE {role}")
 
 
-# --- killed -----------------------------------------------------------------------------------------------------------
-
-CHILD = """
-import json, os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from ansible_collections.usdx.rollback.plugins.module_utils.postgres import {module} as place
-from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import login_of
-from ansible_collections.usdx.rollback.plugins.module_utils.postgres.restore import restore
-calls = 0
-original = place.{name}
-def dying(*arguments, **named):
-    global calls
-    calls += 1
-    if calls >= {number}: os.kill(os.getpid(), signal.SIGKILL)
-    return original(*arguments, **named)
-place.{name} = dying
-restore(json.loads(sys.argv[2]), login_of, check=False)
-"""
-KILLS = [
-    ("restore", "create_statement", 1),
-    ("restore", "set_comment", 1),
-    ("loader", "classify", 3),
-    ("loader", "classify", 30),
-    ("restore", "carry_over_objects", 1),
-    ("restore", "prove", 1),
-    ("restore", "set_comment", 2),
-    ("restore", "cut_over", 1),
-    ("cutover", "_by_catalog_lock", 1),
-]
-
-
-@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: "-".join(map(str, kill)))
-def test_killed_anywhere_the_live_database_is_whole_and_the_next_run_ends_well(
-    server15: Server, live15: str, tmp_path: Path, kill: tuple[str, str, int]
-) -> None:
-    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
-    before = (oid(server15, live15), rows(server15, live15))
-    given = json.dumps(options(server15, live15, backup=backup))
-    script = CHILD.format(module=kill[0], name=kill[1], number=kill[2])
-    argv = [sys.executable, "-c", script, str(REPOSITORY / ".ansible/collections"), given]
-    died = subprocess.run(argv, check=False, capture_output=True, text=True)
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    assert (oid(server15, live15), rows(server15, live15)) == before
-    _wait_for_lock(server15)
-    result = run(server15, live15, backup=backup)
-    assert result["changed"]
-    assert rows(server15, live15) == before[1]
-    assert list(beside(server15, live15)) == [result["old_database"]]
-
-
-def _wait_for_lock(server: Server) -> None:
-    """Wait until the server has noticed that the killed client is gone."""
-    deadline = time.monotonic() + 10
-    while (
-        server.value(MAINTENANCE, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.05)
-
-
-def test_killed_behind_the_fence_the_next_run_opens_the_database(server15: Server, live15: str, tmp_path: Path) -> None:
-    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
-    given = json.dumps(options(server15, live15, backup=backup, cutover="fence"))
-    script = CHILD.format(module="cutover", name="_empty", number=1)
-    argv = [sys.executable, "-c", script, str(REPOSITORY / ".ansible/collections"), given]
-    assert subprocess.run(argv, check=False, capture_output=True).returncode == -signal.SIGKILL
-    with pytest.raises(psycopg2.OperationalError, match="not currently accepting"):
-        server15.connect(live15)
-    _wait_for_lock(server15)
-    result = run(server15, live15, backup=backup)
-    assert result["reused"]
-    assert any("open again" in warning for warning in result["warnings"])
-    assert rows(server15, live15)["pools"] == 3000
-
-
-def test_a_server_that_crashes_in_the_load(tmp_path: Path) -> None:
-    with running_server(15, crash_safe=True) as server:
-        live = server.create_database()
-        server.psql(live, SCHEMA)
-        backup = write(tmp_path / "b.sql", server.pg_dump(live))
-        before = (oid(server, live), rows(server, live))
-        given = json.dumps(options(server, live, backup=backup))
-        script = CHILD.format(module="restore", name="prove", number=1).replace(
-            "os.kill(os.getpid(), signal.SIGKILL)", "open(sys.argv[3], 'w').close(); signal.pause()"
-        )
-        signal_file = tmp_path / "reached"
-        argv = [sys.executable, "-c", script, str(REPOSITORY / ".ansible/collections"), given, str(signal_file)]
-        child = subprocess.Popen(argv, stderr=subprocess.PIPE)
-        while not signal_file.exists() and child.poll() is None:
-            time.sleep(0.02)
-        server.kill()
-        child.kill()
-        child.communicate()
-        server.start()
-        assert (oid(server, live), rows(server, live)) == before
-        result = run(server, live, backup=backup)
-        server.stop_immediate()
-        server.start()
-        assert rows(server, live) == before[1]
-        assert oid(server, live) == result["restored_oid"]
-
-
 # --- the module -------------------------------------------------------------------------------------------------------
 
 
@@ -626,10 +431,15 @@ def test_the_module_checks_restores_and_checks_again(server15: Server, live15: s
     assert planned["changed"]
     assert planned["lost_rows"] == {"public.log": 5}
     assert (oid(server15, live15), beside(server15, live15)) == (before, {})
+    assert "-  public.log: 20005 rows\n+  public.log: 20000 rows\n" in planned.shown
+    assert f"+{live15}_before_<time>, the former {live15}, kept\n" in planned.shown
     progress = tmp_path / "progress"
     done = call_module("pg_safe_restore", {**given, "progress_file": str(progress)})
     assert not done.failed, done.result
     assert done["restored_oid"] == oid(server15, live15)
+    assert done.shown.count("public.log") == planned.shown.count("public.log") == 2
+    assert f"+{done['old_database']}, the former {live15}, kept\n" in done.shown
+    assert server15.password not in planned.shown + done.shown
     assert progress.stat().st_mode & 0o777 == 0o600
     assert call_module("pg_safe_restore", given, check=True)["changed"] is False
     wrong = call_module("pg_safe_restore", {**given, "login_password": "wrong"})
@@ -650,22 +460,6 @@ def test_a_ready_side_database_must_answer_the_queries_of_now(server15: Server, 
     assert done["queries"][0]["value"] == 3000
 
 
-def test_a_server_that_goes_away_is_said_without_a_traceback(tmp_path: Path) -> None:
-    with running_server(15) as server:
-        live = server.create_database()
-        server.psql(live, SCHEMA)
-        backup = write(tmp_path / "b.sql", server.pg_dump(live))
-        threading.Timer(0.4, server.kill).start()
-        with pytest.raises(RollbackError) as caught:
-            _restore_until_it_fails(server, live, backup)
-        assert caught.value.next_step
-
-
-def _restore_until_it_fails(server: Server, live: str, backup: str) -> None:
-    for _time in range(50):
-        run(server, live, backup=backup, force=True)
-
-
 def test_the_plan_is_right_with_many_tables_a_ready_side_database_and_temporary_tables(
     server15: Server, live15: str, tmp_path: Path
 ) -> None:
@@ -684,3 +478,55 @@ def test_the_plan_is_right_with_many_tables_a_ready_side_database_and_temporary_
 def _unknown_disk(plan: dict[str, Any]) -> list[str]:
     """Return the warnings of a plan that are about the disk alone, which a container with a published port hides."""
     return [warning for warning in plan["warnings"] if "disk space" in warning]
+
+
+def test_the_difference_is_shown_when_asked_and_only_what_changes(
+    server15: Server, live15: str, tmp_path: Path
+) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    server15.execute(live15, "INSERT INTO log VALUES ('late')")
+    assert "diff" not in run(server15, live15, backup=backup, check=True)
+    users = f"{live15}, owner usdx\n  public.log: {{}} rows\n  public.pools: 3000 rows\n  public.users: 500 rows\n"
+    side = run(server15, live15, backup=backup, state="verified", diff=True)
+    rows_of_it = users.format(20000).partition("\n")[2]
+    assert side["diff"] == {"before": "", "after": f"{side['side_database']}, verified\n{rows_of_it}"}
+    done = run(server15, live15, backup=backup, diff=True)
+    assert done["diff"]["before"] == users.format(20001)
+    assert done["diff"]["after"] == users.format(20000) + f"{done['old_database']}, the former {live15}, kept\n"
+    again = run(server15, live15, backup=backup, diff=True)
+    assert again["diff"] == {"before": "", "after": ""}
+    undone = run(server15, live15, state="undone", diff=True)
+    assert f"{live15}: object id {done['live_oid']}\n" in undone["diff"]["after"]
+    cleaned = run(server15, live15, state="cleaned", keep=0, min_age_hours=0.0, diff=True)
+    assert cleaned["diff"] == {"before": f"{undone['old_database']}\n", "after": ""}
+    shown = json.dumps([one["diff"] for one in (side, done, undone, cleaned)])
+    assert server15.password not in shown
+
+
+def test_rows_that_are_expected_are_counted_in_the_plan_the_load_and_a_ready_side_database(
+    server15: Server, live15: str, tmp_path: Path
+) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    wanted = {"table": "public.pools", "equals": None, "minimum": 3000}
+    more = {**wanted, "minimum": 3001}
+    for check in (True, False):
+        error = refused(server15, live15, check=check, backup=backup, expected_rows=[more])
+        assert "public.pools has 3000, expected were at least 3001" in error.msg
+    run(server15, live15, backup=backup, state="verified", expected_rows=[wanted])
+    assert "at least 3001" in refused(server15, live15, backup=backup, expected_rows=[more]).msg
+    assert run(server15, live15, backup=backup, expected_rows=[wanted])["reused"]
+
+
+@pytest.mark.parametrize("check", [True, False], ids=["plan", "load"])
+def test_a_backup_that_is_nearly_empty_is_refused_when_asked(
+    server15: Server,
+    live15: str,
+    tmp_path: Path,
+    check: bool,  # noqa: FBT001
+) -> None:
+    full = server15.pg_dump(live15)
+    server15.execute(live15, "DELETE FROM log; DELETE FROM pools; DELETE FROM users WHERE id > 10")
+    nearly_empty = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    run(server15, live15, backup=write(tmp_path / "full.sql", full))
+    error = refused(server15, live15, check=check, backup=nearly_empty, min_rows_ratio=0.1)
+    assert "holds 10 rows, the live database about 23500" in error.msg

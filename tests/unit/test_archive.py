@@ -288,6 +288,7 @@ def test_a_directory_that_names_a_file_elsewhere_is_damaged(tmp_path: Path) -> N
         (b"1\n\\.\n\n\n1\n", "no closing line"),
         (b"1\n\\.\n2\n\\.\n\n\n", "follows the closing line"),
         (b"", "no closing line"),
+        (b"1\n\0\0\n\\.\n\n\n", "zero bytes"),
     ],
 )
 def test_rows_that_are_not_closed_are_damage(data: bytes, problem: str) -> None:

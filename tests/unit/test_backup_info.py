@@ -7,14 +7,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+import zipfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres import backup_info, backup_time, sidecar
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.reader import open_backup
 
 HEAD = b"""--
 -- PostgreSQL database dump
@@ -304,3 +304,75 @@ def test_what_is_refused(tmp_path: Path, options: dict[str, Any], told: str) -> 
         look(**({"path": tmp_path} | options))
     assert told in caught.value.msg
     assert caught.value.next_step
+
+
+# -- archives ----------------------------------------------------------------------------------------------------------
+
+ARCHIVES = Path(__file__).parent / "data" / "archives"
+CUSTOM = gzip.decompress((ARCHIVES / "15.dump.gz").read_bytes())
+
+
+def directory(where: Path) -> Path:
+    with zipfile.ZipFile(ARCHIVES / "15_directory.zip") as archive:
+        archive.extractall(where / "dump")
+    return where / "dump"
+
+
+@pytest.mark.parametrize(
+    ("content", "compression"), [(CUSTOM, "gzip"), (gzip.compress(CUSTOM), "gzip")], ids=["custom", "custom in gzip"]
+)
+def test_an_archive_says_what_a_plain_dump_does_not(tmp_path: Path, content: bytes, compression: str) -> None:
+    found = look_at(tmp_path, content, "latest.sql", file_time_zone="Europe/Zurich")
+    assert (found["whole"], found["format"], found["compression"]) == (True, "custom", compression)
+    assert (found["database"], found["server_version"], found["pg_dump_version"]) == ("Fleet db", "15.18", "15.18")
+    assert found["taken_at_source"] == "archive header"
+    assert found["tables"]["public.accounts"] == 42
+    assert found["rows_total"] == sum(found["tables"].values()) > 42
+    utc = look_at(tmp_path, content, "latest.sql")["taken_at"]
+    assert found["taken_at"] < utc, "the header holds local time, and Zurich is before UTC"
+
+
+def test_a_directory_that_pg_dump_made_is_one_backup(tmp_path: Path) -> None:
+    dump = directory(tmp_path)
+    (found,) = look(tmp_path)["backups"]
+    assert (found["whole"], found["format"], found["database"]) == (True, "directory", "Fleet db")
+    assert (found["sha256"], found["bytes"]) == ("", sum(one.stat().st_size for one in dump.iterdir()))
+    assert look(dump)["newest"]["path"] == str(dump)
+    (dump / "blobs.toc").unlink()
+    assert look(tmp_path)["newest"] is None
+
+
+def test_an_archive_of_another_database_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(CUSTOM)
+    assert look(tmp_path, database="Fleet db")["newest"]
+    seen = look(tmp_path, database="other")
+    assert (seen["newest"], seen["backups"][0]["whole"]) == (None, None)
+    assert seen["reasons"] == [f"{NAME}: it is a backup of the database Fleet db"]
+
+
+@pytest.mark.parametrize("content", [CUSTOM[:-20], CUSTOM.replace(b"\n", b"\r\n"), CUSTOM + b"\0", CUSTOM[:6]])
+def test_an_archive_that_is_not_whole(tmp_path: Path, content: bytes) -> None:
+    found = look_at(tmp_path, content)
+    assert found["whole"] is False
+    assert found["reason"]
+
+
+def test_a_lost_block_is_seen_in_plain_text(tmp_path: Path) -> None:
+    found = look_at(tmp_path, DUMP.replace(b"1\tone", bytes(5)))
+    assert found["whole"] is False
+    assert "zero bytes" in found["reason"]
+
+
+def test_one_that_is_written_while_it_is_read_is_not_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / NAME
+    opened = open_backup
+
+    def write_on(name: str) -> Any:
+        with path.open("ab") as file:
+            file.write(b"\n")
+        return opened(name)
+
+    path.write_bytes(DUMP)
+    monkeypatch.setattr(backup_info, "open_backup", write_on)
+    found = look(tmp_path)["backups"][0]
+    assert (found["whole"], found["reason"]) == (False, "It changed while it was read: somebody writes it")

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres import difference
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.backup_file import DecodedFile
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.carry_over import Grant, _in_grant_order
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.connection import Login
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.dump import DamagedBackup, DumpFacts
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.preflight import (
     check_dump,
+    check_rows,
+    check_share,
     check_sidecar,
     check_tables,
     find_live,
@@ -71,6 +74,51 @@ def test_a_backup_that_is_not_what_its_sidecar_says_is_refused() -> None:
     for key in said:
         with pytest.raises(RollbackError, match=f"{key} differ"):
             check_sidecar(said, {**said, key: "other"})
+
+
+def test_a_backup_with_other_rows_than_expected_is_refused() -> None:
+    tables = {"public.a": 5, "public.b": 0}
+    check_rows(tables, [])
+    check_rows(tables, [{"table": "public.a", "equals": 5, "minimum": None}, {"table": "public.b", "equals": 0}])
+    check_rows(tables, [{"table": "public.a", "equals": None, "minimum": 5}])
+    for wrong, told in (
+        ({"table": "public.a", "equals": 4}, "public.a has 5, expected were 4"),
+        ({"table": "public.a", "minimum": 6}, "public.a has 5, expected were at least 6"),
+        ({"table": "a", "minimum": 0}, "there is no table a"),
+    ):
+        with pytest.raises(RollbackError, match=told):
+            check_rows(tables, [wrong])
+
+
+def test_a_backup_with_few_of_the_live_rows_is_refused_when_asked() -> None:
+    check_share(0, 1000, 0.0)
+    check_share(500, 1000, 0.5)
+    check_share(0, 0, 0.5)
+    with pytest.raises(RollbackError, match="holds 499 rows, the live database about 1000"):
+        check_share(499, 1000, 0.5)
+
+
+# --- what a diff shows ---
+
+
+def test_the_difference_of_a_restore() -> None:
+    shown = difference.of_restore("shop", "app", {"public.a": 3, "public.gone": 1}, {"public.a": 2}, "shop_before_x")
+    assert shown["before"] == "shop, owner app\n  public.a: 3 rows\n  public.gone: 1 rows\n"
+    assert shown["after"] == "shop, owner app\n  public.a: 2 rows\nshop_before_x, the former shop, kept\n"
+
+
+def test_the_difference_with_too_many_tables_for_a_mark() -> None:
+    shown = difference.of_restore("shop", "app", {"public.a": 3, "public.b": 1}, {"all tables": 2}, "shop_before_x")
+    assert "  all tables: 4 rows\n" in shown["before"]
+
+
+def test_the_difference_of_other_states() -> None:
+    assert difference.of_load("shop_side_x", {"public.a": 2})["after"] == "shop_side_x, verified\n  public.a: 2 rows\n"
+    assert difference.of_undo("shop", 1, "shop_before_x", 2, "shop_undone_y") == {
+        "before": "shop: object id 1\nshop_before_x: object id 2, kept\n",
+        "after": "shop: object id 2\nshop_undone_y: object id 1, kept\n",
+    }
+    assert difference.of_cleaning(["b"], ["a"]) == {"before": "a\nb\n", "after": "b\n"}
 
 
 def database(name: str) -> Database:

@@ -25,7 +25,7 @@ def test_the_services_never_stopped(stack: Stack) -> None:
 def test_with_the_services_stopped_first_the_command_to_start_them_is_printed(stack: Stack, machine: Host) -> None:
     code, screen = stack.screen(2)
     assert code != 0
-    command = " ".join(screen.partition("type:")[2].split("To go on")[0].split())
+    command = " ".join(screen.partition("type on the host:")[2].split("To go on")[0].split())
     assert command.startswith("docker start ")
     assert {stack.containers(stack.now)[name]["status"] for name in ("indexer", "nginx", "webapp")} == {"exited"}
     machine.check_output(command)

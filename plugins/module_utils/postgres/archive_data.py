@@ -179,6 +179,8 @@ def copy_rows(pieces: Iterable[bytes], fail: Fail) -> Iterator[CopyRows]:
 def _rows(lines: bytes, fail: Fail) -> CopyRows:
     if lines.startswith(_END) or b"\n" + _END in lines:
         fail("is damaged: something follows the closing line of rows")
+    if b"\0" in lines:
+        fail("is damaged: rows hold zero bytes, as a lost block does")
     return CopyRows(lines)
 
 

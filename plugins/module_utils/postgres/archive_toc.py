@@ -114,7 +114,10 @@ class Source:
             return None
         if not 0 <= length <= _STRING_LIMIT:
             self.fail(f"is damaged: a text of {length} bytes is announced")
-        return self.exactly(length)
+        text = self.exactly(length)
+        if b"\0" in text:
+            self.fail("is damaged: a text holds zero bytes, as a lost block does")
+        return text
 
 
 @dataclass(frozen=True)

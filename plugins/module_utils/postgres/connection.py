@@ -25,10 +25,12 @@ except ImportError:
 else:
     PSYCOPG2_IMPORT_ERROR = None
 
-# Limits that a role or database may have set would end a long load; search_path and the rest could change its meaning.
+# Limits that a role or database may have set would end a long load, the first two even its first statement.
+_PARAMETERS = "-c client_min_messages=warning -c statement_timeout=0 -c lock_timeout=0"
+# search_path and the rest could change its meaning.
 _SETTINGS = (
-    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', "
-    "'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout'); "
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN "
+    "('idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout'); "
     "SET client_min_messages = warning; SET default_transaction_read_only = off; SET bytea_output = hex; "
     "SET DateStyle = ISO; SET search_path = pg_catalog; SET role = none"
 )
@@ -44,6 +46,8 @@ class Login:
     password: str = field(default="", repr=False)
     maintenance_database: str = "postgres"
     ssl: dict[str, str] = field(default_factory=dict)
+    parameters: str = ""
+    """More settings of the server for each session, as ``-c name=value``."""
 
     def connect(self, database: str | None = None) -> Any:
         """Return a connection in autocommit mode, to the maintenance database unless one is named.
@@ -61,7 +65,7 @@ class Login:
         try:
             connection = psycopg2.connect(
                 host=self.host, port=self.port, user=self.user, password=self.password or None, dbname=name,
-                connect_timeout=15, application_name="usdx.rollback", options="-c client_min_messages=warning",
+                connect_timeout=15, application_name="usdx.rollback", options=f"{_PARAMETERS} {self.parameters}",
                 keepalives=1, keepalives_idle=30, keepalives_interval=10, keepalives_count=6, **self.ssl,
             )  # fmt: skip
         except (psycopg2.Error, UnicodeError) as error:

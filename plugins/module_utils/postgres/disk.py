@@ -5,77 +5,113 @@
 from __future__ import annotations
 
 import os
-import time
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..docker_client import connect as connect_docker
 from ..errors import RollbackError
 from ..project import API_ERRORS
 
-_LOOK_EVERY = 5.0  # seconds; a look into a container takes some tenths of a second
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Seconds between two looks; a look into a container takes some tenths of one.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+_FASTEST = 1e9  # bytes per second that no load writes
 
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes on the file system of the data directory."""
+    """Bytes on the file system of a directory."""
 
     free: int
     total: int
 
 
 class Disk:
-    """Where the data directory is: in a container, on this host, or somewhere that cannot be looked at."""
+    """What a restore writes to, in a container, on this host, or somewhere that cannot be looked at.
 
-    def __init__(self, container: str, directory: str, *, local: bool, docker_host: str | None = None) -> None:
+    ``directories`` are where the side database is put and where the server keeps its log (WAL). A full disk under the
+    first ends the load, under the second it ends the server.
+    """
+
+    def __init__(self, container: str, directories: list[str], *, local: bool, docker_host: str | None = None) -> None:
         """``local`` says that the server runs on this host, outside a container."""
-        self._directory = directory
+        self._directories = list(dict.fromkeys(one for one in directories if one))
         self._local = local
         self._container: Any = connect_docker(docker_host).containers.get(container) if container else None
-        self._looked = time.monotonic()
 
-    def room(self) -> Room | None:
+    def room(self, directory: str) -> Room | None:
         """Return the room; nothing when it cannot be known."""
         if self._container is not None:
             try:
-                return _room_in(self._container, self._directory)
+                return _room_in(self._container, directory)
             except API_ERRORS:  # not known now; the load itself will notice a server that is gone
                 return None
-        if not self._local or not self._directory:
+        if not self._local:
             return None
         try:
-            facts = os.statvfs(self._directory)
+            facts = os.statvfs(directory)
         except OSError:  # a container with a published port, or no right to look
             return None
         return Room(facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize)
 
     def refuse_below(self, needed: int) -> list[str]:
-        """Refuse when less than ``needed`` bytes are free; return a warning when that cannot be known."""
-        room = self.room()
+        """Refuse when less than ``needed`` bytes are free for a database; return a warning when that is not known."""
+        directory = self._directories[0] if self._directories else ""
+        room = self.room(directory) if directory else None
         if room is None:
             return [f"The free disk space of the server is not known from here; about {_megabytes(needed)} are needed."]
         if room.free < needed:
             raise RollbackError(
-                f"The server has {_megabytes(room.free)} of disk left in {self._directory}; a database beside the live "
+                f"The server has {_megabytes(room.free)} of disk left in {directory}; a database beside the live "
                 f"one needs about {_megabytes(needed)}. Nothing was changed.",
                 "Free space, drop kept databases with state=cleaned, or lower min_free_ratio.",
                 free_bytes=room.free, needed_bytes=needed,
             )  # fmt: skip
         return []
 
-    def watch(self) -> None:
-        """Give a load up before the disk is full; looks every few seconds."""
-        now = time.monotonic()
-        if now - self._looked < _LOOK_EVERY:
-            return
-        self._looked = now
-        room = self.room()
-        if room is not None and room.free < min(1 << 30, room.total // 20):
-            raise RollbackError(
-                f"The load was given up: only {_megabytes(room.free)} of disk are left on the server.",
-                "Free space, or drop kept databases with state=cleaned, then run again.",
-                free_bytes=room.free,
-            )
+    @contextmanager
+    def watched(self, give_up: Callable[[RollbackError], None]) -> Iterator[None]:
+        """Look again and again while the block runs; call ``give_up``, from another thread, before a disk is full.
+
+        It is called again with every look until the block ends: indexes are built long after the backup was read, and
+        one call may come between two statements.
+        """
+        ended = threading.Event()
+        thread = threading.Thread(target=self._watch, args=(ended, give_up), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _watch(self, ended: threading.Event, give_up: Callable[[RollbackError], None]) -> None:
+        before: dict[str, int] = {}
+        pause = 0.0
+        while not ended.wait(pause):
+            pause = _LONGEST_PAUSE
+            for directory in self._directories:
+                room = self.room(directory)
+                if room is None:
+                    continue
+                used = max(0, before.get(directory, room.free) - room.free)
+                before[directory] = room.free
+                spare = room.free - min(1 << 30, room.total // 20)
+                if spare < 2 * used:  # the next look may come too late
+                    give_up(_nearly_full(directory, room))
+                pause = min(pause, max(_SHORTEST_PAUSE, spare / _FASTEST))
+
+
+def _nearly_full(directory: str, room: Room) -> RollbackError:
+    return RollbackError(
+        f"The load was given up: only {_megabytes(room.free)} of disk are left on the server in {directory}.",
+        "Free space, or drop kept databases with state=cleaned, then run again.",
+        free_bytes=room.free,
+    )
 
 
 def _room_in(container: Any, directory: str) -> Room | None:

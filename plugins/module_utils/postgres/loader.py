@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,8 @@ _WAY_OUT = {
     "0A000": "Install the extension's files on the server, then run again.",
     "53300": "Raise max_connections or give fewer jobs, then run again.",
 }
+# Classes of SQLSTATE: connection exceptions, and a server that ends sessions. A broken connection has no SQLSTATE.
+_GONE = ("08", "57P")
 
 
 @dataclass
@@ -90,6 +92,8 @@ class Loader:
         self._after_builds: list[Statement] = []
         self._building = False
         self._entry: Entry | None = None
+        self._cursor: Any = None
+        self._given_up: RollbackError | None = None
         self.loaded = Loaded()
 
     def load(self, reader: Reader, first: Callable[[], None], size: int = 0) -> Loaded:
@@ -102,8 +106,8 @@ class Loader:
         something or counts other rows than the dump held. The database is then good for nothing but to be dropped.
         """
         with closing(self._connect()) as connection, connection.cursor() as cursor:
-            self._cursor = cursor
             self._workers = Workers(self._connect, self._jobs)
+            self._cursor = cursor
             whole = False
             try:
                 self._read(reader, first, size)
@@ -113,6 +117,15 @@ class Loader:
             finally:
                 self._workers.close(abort=not whole)
         return self.loaded
+
+    def give_up(self, reason: RollbackError) -> None:
+        """End a load that goes on, from another thread, whatever it waits for; ``load`` then raises the reason."""
+        if self._cursor is None:
+            return
+        self._given_up = reason
+        self._workers.abort(reason)
+        with suppress(psycopg2.Error):  # it may have ended by itself meanwhile
+            self._cursor.connection.cancel()
 
     def _connect(self) -> Any:
         connection = self._connect_plainly()
@@ -136,6 +149,8 @@ class Loader:
     # -- events --------------------------------------------------------------------------------------------------------
 
     def _take(self, event: Event) -> None:
+        if self._given_up:
+            raise self._given_up
         if isinstance(event, Statement):
             self._take_statement(event)
         elif isinstance(event, CopyStart):
@@ -291,8 +306,16 @@ class Loader:
                 raise _other_rows(table, expected[written], counted.get(table, 0))
 
     def _failure(self, error: BaseException) -> RollbackError:
+        if self._given_up:
+            return self._given_up
         code = getattr(error, "pgcode", None) or ""
         at = self._workers.failed_at or (_label(self._entry) if self._entry else "its beginning")
+        if not code or code.startswith(_GONE):
+            return RollbackError(
+                f"The connection to the server broke while the backup was loaded, at {at}: {message(error)}.",
+                "Look at the log of the Postgres server. When it is up again, run again: the load begins anew.",
+                sqlstate=code,
+            )
         return RollbackError(
             f"The server refused a part of the dump, at {at}: {message(error)} (SQLSTATE {code or 'none'}).",
             _WAY_OUT.get(code, "Read the message of the server above; the whole is in its log."),

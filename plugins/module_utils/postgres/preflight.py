@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OLDEST_SERVER = 13
 _PREPARED = "SELECT string_agg(gid || ' of ' || owner, ', ') FROM pg_prepared_xacts WHERE database = %s"
 _SLOTS = "SELECT string_agg(slot_name, ', ') FROM pg_replication_slots WHERE database = %s"
-_SUBSCRIPTIONS = "SELECT string_agg(subname, ', ') FROM pg_subscription WHERE subdbid = %s"
+SUBSCRIPTIONS = "SELECT string_agg(subname, ', ') FROM pg_subscription WHERE subdbid = %s"
 _MAY_BE_OWNER = (
     "SELECT rolcreatedb AND pg_has_role(session_user, %s, 'MEMBER') FROM pg_roles WHERE rolname = session_user"
 )
@@ -53,7 +53,7 @@ def check_server(cursor: Any, live: Database, jobs: int, *, allow_replication: b
             f"The login role may not create and rename databases of {live.owner}",
             f"log in as a superuser, or as a member of {live.owner} with CREATEDB",
         )
-    _check_blockers(cursor, live, superuser=superuser, allow_replication=allow_replication)
+    _check_blockers(cursor, live, allow_replication=allow_replication)
     free = free_connections(cursor)
     if free < jobs + 3:
         raise _refusal(
@@ -65,7 +65,7 @@ def check_server(cursor: Any, live: Database, jobs: int, *, allow_replication: b
     return ["The login role is no superuser: newcomers are refused for some milliseconds while the names change."]
 
 
-def _check_blockers(cursor: Any, live: Database, *, superuser: bool, allow_replication: bool) -> None:
+def _check_blockers(cursor: Any, live: Database, *, allow_replication: bool) -> None:
     prepared = one_value(cursor, _PREPARED, (live.name,))
     if prepared:
         raise _refusal(
@@ -73,7 +73,7 @@ def _check_blockers(cursor: Any, live: Database, *, superuser: bool, allow_repli
             "end them with COMMIT PREPARED or ROLLBACK PREPARED",
         )
     slots = one_value(cursor, _SLOTS, (live.name,))
-    subscriptions = one_value(cursor, _SUBSCRIPTIONS, (live.oid,)) if superuser else None
+    subscriptions = one_value(cursor, SUBSCRIPTIONS, (live.oid,))
     if (slots or subscriptions) and not allow_replication:
         raise _refusal(
             f"The database {live.name} has replication slots ({slots or 'none'}) or subscriptions "
@@ -119,6 +119,36 @@ def check_tables(dumped: set[str], live: set[str]) -> None:
             f"The dump has no table in common with the live database ({len(dumped)} in the dump, {len(live)} live)",
             "choose a backup of this database, or give allow_other_tables=true",
         )
+
+
+def check_share(rows: int, live: int, least: float) -> None:
+    """Refuse a backup that holds less than this share of the live database's rows."""
+    if rows < live * least:
+        raise _refusal(
+            f"The backup holds {rows} rows, the live database about {live}; min_rows_ratio is {least:g}",
+            "choose another backup, or lower min_rows_ratio",
+        )
+
+
+def check_rows(tables: dict[str, int], expected: list[dict[str, Any]]) -> None:
+    """Refuse a backup whose tables do not hold as many rows as is expected of them."""
+    wrong = [told for one in expected if (told := _other_than_expected(tables, one))]
+    if wrong:
+        raise _refusal(
+            f"The backup does not hold the rows that are expected: {'; '.join(wrong)}",
+            "choose another backup, or correct expected_rows",
+        )
+
+
+def _other_than_expected(tables: dict[str, int], one: dict[str, Any]) -> str:
+    table, rows = one["table"], tables.get(one["table"])
+    if rows is None:
+        return f"there is no table {table}"
+    if one.get("equals") is not None and rows != one["equals"]:
+        return f"{table} has {rows}, expected were {one['equals']}"
+    if one.get("minimum") is not None and rows < one["minimum"]:
+        return f"{table} has {rows}, expected were at least {one['minimum']}"
+    return ""
 
 
 def _refusal(what: str, way_out: str) -> RollbackError:

@@ -13,12 +13,13 @@ import hashlib
 import secrets
 import time
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RollbackError
+from . import difference
 from .carry_over import carry_over_database, carry_over_objects
 from .connection import PSYCOPG2_IMPORT_ERROR, Login, message
 from .cutover import Swap, cut_over, end_sessions, unfence
@@ -26,16 +27,28 @@ from .disk import Disk
 from .dump import CopyEnd, CopyStart, Statement
 from .loader import Loader
 from .names import beside, is_side_name, kept_database, side_database, write_mark
-from .preflight import check_dump, check_server, check_sidecar, check_tables, find_live
+from .preflight import (
+    SUBSCRIPTIONS,
+    check_dump,
+    check_rows,
+    check_server,
+    check_share,
+    check_sidecar,
+    check_tables,
+    find_live,
+)
 from .progress import Progress
 from .proof import prove
 from .reader import Backup, open_backup
+from .requirements import Requirements
 from .server import (
     Database,
     copy_statement,
     create_statement,
     databases,
     drop_database,
+    drop_side_database,
+    is_superuser,
     one_value,
     set_comment,
     take_lock,
@@ -56,13 +69,14 @@ _TABLES = """
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
   ORDER BY 1"""
+_TABLESPACE = "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = %s"
 _COUNT_LIMIT = "20s"
 # A copy is whole, and without a mark, when the server has made it and the client is gone: its name is noted before.
 _NOTE = "usdx_rollback.copy"
 _NOTED_COPY = """
   SELECT split_part(entry, '=', 2) FROM pg_db_role_setting, unnest(setconfig) AS entry
   WHERE setdatabase = %s AND setrole = 0 AND entry LIKE %s"""
-_INVALID = -2  # datconnlimit of a database whose DROP was interrupted
+_SWITCHES_EVENT_TRIGGERS = 170000
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,8 @@ class Options:
     container: str = ""
     docker_host: str = ""
     verify_queries: list[dict[str, Any]] = field(default_factory=list)
+    expected_rows: list[dict[str, Any]] = field(default_factory=list)
+    min_rows_ratio: float = 0.0
     allow_newer_dump: bool = False
     allow_other_tables: bool = False
     allow_replication_objects: bool = False
@@ -100,6 +116,11 @@ class _Situation:
     def restored_from(self, sha256: str) -> Database | None:
         return next((one for one in self.kept if one.mark.get("sha256") == sha256 and self._follows(one, "kept")), None)
 
+    def ready(self, sha256: str) -> Database | None:
+        """Return the side database that an earlier run has verified."""
+        verified = (one for one in self.sides if one.mark.get("state") == "verified" and not one.invalid)
+        return next((one for one in verified if one.mark.get("sha256") == sha256), None)
+
     def latest(self, kind: str) -> Database | None:
         return next((one for one in self.kept if self._follows(one, kind)), None)
 
@@ -108,9 +129,11 @@ class _Situation:
 
 
 def restore(
-    given: dict[str, Any], login_of: Callable[[dict[str, Any]], tuple[Login, str]], *, check: bool
+    given: dict[str, Any], login_of: Callable[[dict[str, Any]], tuple[Login, str]], *, check: bool, diff: bool = False
 ) -> dict[str, Any]:
     """Bring the database into the state that the module's options name. In check mode only say what would be.
+
+    With ``diff`` the result has the key ``diff``; the rows of the live database are counted for it.
 
     Raises ``RollbackError``; its fact ``live_untouched`` says that the live database is as it was.
     """
@@ -123,7 +146,7 @@ def restore(
         options = Options(**{**known, "login": login, "container": container, "database": given["db"]})
         with options.login.cursor() as cursor:
             take_lock(cursor, options.database)
-            return work(_Restore(options, cursor, progress, check=check))
+            return work(_Restore(_silent(options, cursor), cursor, progress, check=check, diff=diff))
     except RollbackError as error:
         error.facts.setdefault("live_untouched", True)
         raise
@@ -136,6 +159,16 @@ def restore(
         ) from error
 
 
+def _silent(options: Options, cursor: Any) -> Options:
+    """Return the options with a login that starts no event triggers, where the server can (17) and the role may.
+
+    One on login would add rows to the database that is being proved.
+    """
+    if cursor.connection.server_version < _SWITCHES_EVENT_TRIGGERS or not is_superuser(cursor):
+        return options
+    return replace(options, login=replace(options.login, parameters="-c event_triggers=off"))
+
+
 def _check_numbers(given: dict[str, Any]) -> None:
     for option, least in (("jobs", 1), ("keep", 0), ("min_age_hours", 0), ("cutover_timeout", 0.1)):
         if given[option] < least:
@@ -145,11 +178,12 @@ def _check_numbers(given: dict[str, Any]) -> None:
 class _Restore:
     """One call: the options, the cursor on the maintenance database that holds the lock, and how far it came."""
 
-    def __init__(self, options: Options, cursor: Any, progress: Progress, *, check: bool) -> None:
+    def __init__(self, options: Options, cursor: Any, progress: Progress, *, check: bool, diff: bool) -> None:
         self.options = options
         self.cursor = cursor
         self.progress = progress
         self.check = check
+        self.diff = diff
         self.warnings: list[str] = []
 
     def situation(self) -> _Situation:
@@ -168,7 +202,7 @@ class _Restore:
         """
         if one.comment or not is_side_name(live.name, one.name):
             return False
-        if one.name == one_value(self.cursor, _NOTED_COPY, (live.oid, f"{_NOTE}=%")):
+        if one.invalid or one.name == one_value(self.cursor, _NOTED_COPY, (live.oid, f"{_NOTE}=%")):
             return True
         with self.options.login.cursor(one.name) as cursor:
             cursor.execute(_TABLES)
@@ -204,19 +238,16 @@ def _bring_in(run: _Restore, *, cutover: bool) -> dict[str, Any]:
             sha256=sha256,
             already=already.mark["at"],
         )
-    side = next(
-        (one for one in situation.sides if one.mark.get("state") == "verified" and one.mark.get("sha256") == sha256),
-        None,
-    )
+    side = situation.ready(sha256)
     run.warnings += check_server(
         run.cursor, situation.live, options.jobs, allow_replication=options.allow_replication_objects
     )
     if side is None:
-        live_size = one_value(run.cursor, "SELECT pg_database_size(%s)", (situation.live.name,))
-        run.warnings += _disk(run).refuse_below(int(live_size * options.min_free_ratio))
+        run.warnings += _disk(run, situation.live).refuse_below(_needed(run, situation.live, size))
     if run.check:
         return _plan(run, situation, side, cutover=cutover)
     facts: dict[str, Any] = {"changed": side is None or cutover}
+    live_rows = _live_rows(run, situation.live.name) if run.diff and cutover else {}
     if side is None:
         side, loaded = _load(run, situation, size)
         facts.update(loaded)
@@ -226,10 +257,19 @@ def _bring_in(run: _Restore, *, cutover: bool) -> dict[str, Any]:
         name = side.name
         proof = prove(lambda: run.connect(name), [], options.verify_queries)
         facts["queries"] = proof["queries"]
+        check_rows(_expected(run, name), options.expected_rows)
     facts["side_database"] = side.name
     if cutover:
         facts.update(_swap_in(run, situation, side))
+    facts["diff"] = _difference(situation.live, facts, live_rows)
     return _result(run, situation=situation, **facts)
+
+
+def _difference(live: Database, facts: dict[str, Any], live_rows: dict[str, int]) -> dict[str, str]:
+    """Return the two texts of a restore; without a new name for the live database only a side database was made."""
+    if "old_database" in facts:
+        return difference.of_restore(live.name, live.owner, live_rows, facts["tables"], facts["old_database"])
+    return difference.of_load(facts["side_database"], facts["tables"]) if facts["changed"] else difference.nothing()
 
 
 def _identity(path: str, situation: _Situation) -> tuple[int, str]:
@@ -269,16 +309,29 @@ def _mend_fence(run: _Restore, situation: _Situation) -> _Situation:
     return run.situation()
 
 
-def _disk(run: _Restore) -> Disk:
-    directory = str(one_value(run.cursor, "SELECT setting FROM pg_settings WHERE name = 'data_directory'") or "")
+def _needed(run: _Restore, live: Database, size: int) -> int:
+    """Return about how many bytes a side database takes: the live one may have lost rows, the backup may be packed."""
+    live_size = int(one_value(run.cursor, "SELECT pg_database_size(%s)", (live.name,)))
+    return int(max(live_size, size) * run.options.min_free_ratio)
+
+
+def _disk(run: _Restore, live: Database) -> Disk:
+    """Return the disk on which the side database will be, which is that of the live one, and that of the log."""
+    place = one_value(run.cursor, _TABLESPACE, (live.tablespace,))
+    log = one_value(run.cursor, "SELECT setting FROM pg_settings WHERE name = 'data_directory'")
     local = run.options.login.host.startswith("/") or run.options.login.host in ("localhost", "127.0.0.1", "::1")
-    return Disk(run.options.container, directory, local=local, docker_host=run.options.docker_host or None)
+    return Disk(
+        run.options.container, [place or log or "", log or ""], local=local,
+        docker_host=run.options.docker_host or None,
+    )  # fmt: skip
 
 
 def _plan(run: _Restore, situation: _Situation, side: Database | None, *, cutover: bool) -> dict[str, Any]:
     """Read the whole backup without loading it, and compare its rows with the live ones."""
     facts: dict[str, Any] = {"changed": side is None or cutover, "reused": side is not None}
-    facts.update(inspect(run.options, run.cursor.connection.server_version, run.progress))
+    needs = Requirements()
+    facts.update(inspect(run.options, run.cursor.connection.server_version, run.progress, needs))
+    needs.check(run.cursor)
     live = _live_rows(run, situation.live.name)
     _check_tables(run.options, set(facts["tables"]), set(live))
     facts["lost_rows"] = {
@@ -287,11 +340,19 @@ def _plan(run: _Restore, situation: _Situation, side: Database | None, *, cutove
         if rows > facts["tables"].get(table, 0)
     }
     facts["live_rows"] = live
-    return _result(run, situation=situation, **facts)
+    check_share(sum(facts["tables"].values()), sum(live.values()), run.options.min_rows_ratio)
+    check_rows(facts["tables"], run.options.expected_rows)
+    names = {"side_database": side_database(situation.live.name, "<digits>")}
+    names.update({"old_database": kept_database(situation.live.name, "<time>")} if cutover else {})
+    difference_of_plan = _difference(situation.live, {**facts, **names}, live)
+    return _result(run, situation=situation, diff=difference_of_plan, **facts)
 
 
-def inspect(options: Options, server_version: int, progress: Progress) -> dict[str, Any]:
-    """Read a backup to its end as a load would, and return its facts; raise ``RollbackError`` as a load would."""
+def inspect(options: Options, server_version: int, progress: Progress, needs: Requirements) -> dict[str, Any]:
+    """Read a backup to its end as a load would, and return its facts; raise ``RollbackError`` as a load would.
+
+    What the backup needs of a server is noted in ``needs``.
+    """
     tables: dict[str, int] = {}
     name = ""
     with open_backup(options.backup, progress.done) as backup:
@@ -303,7 +364,9 @@ def inspect(options: Options, server_version: int, progress: Progress) -> dict[s
                 if classify(event).how == "rows":
                     name = _table_name(event.entry, event.sql)
                     tables[name] = tables.get(name, 0) + 1
-                elif event.entry and event.entry.kind == "TABLE" and event.sql.startswith(b"CREATE "):
+                    continue
+                needs.note(event)
+                if event.entry and event.entry.kind == "TABLE" and event.sql.startswith(b"CREATE "):
                     tables.setdefault(f"{event.entry.schema}.{event.entry.name}", 0)
             elif isinstance(event, CopyStart):
                 name = _table_name(event.entry, event.sql)
@@ -346,6 +409,18 @@ def _live_rows(run: _Restore, database: str) -> dict[str, int]:
     return rows
 
 
+def _expected(run: _Restore, database: str) -> dict[str, int]:
+    """Count the rows of the tables that ``expected_rows`` names."""
+    wanted = {one["table"] for one in run.options.expected_rows}
+    if not wanted:
+        return {}
+    with run.options.login.cursor(database) as cursor:
+        cursor.execute("SET search_path = ''")
+        cursor.execute(_TABLES)
+        names = {plain: name for plain, name, _estimate in cursor.fetchall() if plain in wanted}
+        return {plain: int(one_value(cursor, f"SELECT count(*) FROM ONLY {name}")) for plain, name in names.items()}
+
+
 def _count(run: _Restore, cursor: Any, name: str, estimate: int) -> int:
     try:
         return int(one_value(cursor, f"SELECT count(*) FROM ONLY {name}"))
@@ -384,28 +459,26 @@ def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, di
 def _drop_leftovers(run: _Restore, leftovers: list[Database], live: Database) -> None:
     """Drop what an earlier run left unfinished; the lock is ours, so nobody works on it."""
     for leftover in leftovers:
-        drop_database(run.cursor, leftover.name)
+        drop_side_database(run.cursor, run.options.login, leftover.name)
     if one_value(run.cursor, _NOTED_COPY, (live.oid, f"{_NOTE}=%")):
         _note_copy(run, live, "")
 
 
 def _fill(run: _Restore, live: Database, name: str, size: int) -> dict[str, Any]:
-    disk = _disk(run)
-
-    def seen(used: int) -> None:
-        run.progress.done(used)
-        disk.watch()
-
-    with open_backup(run.options.backup, seen) as backup:
+    version = run.cursor.connection.server_version
+    loader = Loader(lambda: run.connect(name), run.options.jobs, live.owner, run.progress)
+    with open_backup(run.options.backup, run.progress.done) as backup:
         reader = backup.reader
-        loader = Loader(lambda: run.connect(name), run.options.jobs, live.owner, run.progress)
-        version = run.cursor.connection.server_version
-        loaded = loader.load(reader, lambda: _check_facts(run.options, reader.facts, version), backup.size)
+        with _disk(run, live).watched(loader.give_up):
+            loaded = loader.load(reader, lambda: _check_facts(run.options, reader.facts, version), backup.size)
         _check_sidecar(run.options.backup, backup)
         sha256 = backup.sha256 or _identity(run.options.backup, _Situation(live, [], []))[1]
     with run.options.login.cursor(live.name) as cursor:
         cursor.execute(_TABLES)
-        _check_tables(run.options, set(loaded.rows), {row[0] for row in cursor.fetchall()})
+        estimates = {plain: estimate for plain, _name, estimate in cursor.fetchall()}
+    _check_tables(run.options, set(loaded.rows), set(estimates))
+    check_share(sum(loaded.rows.values()), sum(estimates.values()), run.options.min_rows_ratio)
+    check_rows(loaded.rows, run.options.expected_rows)
     return {
         "sha256": sha256,
         "tables": loaded.rows,
@@ -423,7 +496,7 @@ def _dropped_on_failure(run: _Restore, name: str, live: str) -> Iterator[None]:
         left = ""
         try:
             with run.options.login.cursor() as cursor:
-                drop_database(cursor, name)
+                drop_side_database(cursor, run.options.login, name)
         except Exception as second:  # noqa: BLE001 - the first failure is what matters
             left = f" The side database {name} could not be dropped ({message(second)}); the next run does it."
         if isinstance(error, RollbackError):
@@ -493,9 +566,10 @@ def _copied(run: _Restore) -> dict[str, Any]:
         return _result(run, changed=False, situation=situation, old_database=kept.name, already=kept.mark["at"])
     run.warnings += check_server(run.cursor, live, 1, allow_replication=run.options.allow_replication_objects)
     size = one_value(run.cursor, "SELECT pg_database_size(%s)", (live.name,))
-    run.warnings += _disk(run).refuse_below(int(size * run.options.min_free_ratio))
+    run.warnings += _disk(run, live).refuse_below(int(size * run.options.min_free_ratio))
     if run.check:
-        return _result(run, changed=True, situation=situation, bytes=size)
+        texts = difference.of_copy(live.name, kept_database(live.name, _now()))
+        return _result(run, changed=True, situation=situation, bytes=size, diff=texts)
     _drop_leftovers(run, [one for one in situation.sides if one.mark.get("state") != "verified"], live)
     name = side_database(live.name, secrets.token_hex(4))
     mark = {"kind": "side", "database": live.name, "at": _now(), "run_id": run.options.run_id, "state": "copying"}
@@ -508,7 +582,8 @@ def _copied(run: _Restore) -> dict[str, Any]:
         lost = carry_over_database(run.cursor, live, databases(run.cursor)[name])
         run.warnings += lost
         run.progress.end()
-        facts = _swap_in(run, situation, databases(run.cursor)[name], copied=True)
+    facts = _swap_in(run, situation, databases(run.cursor)[name], copied=True)
+    facts["diff"] = difference.of_copy(live.name, facts["old_database"])
     return _result(run, changed=True, situation=situation, bytes=size, **facts)
 
 
@@ -555,7 +630,8 @@ def _undone(run: _Restore) -> dict[str, Any]:
         return _result(run, changed=False, situation=situation, old_database=undone.name, already=undone.mark["at"])
     run.warnings += check_server(run.cursor, live, 1, allow_replication=run.options.allow_replication_objects)
     name = _free_name(run, beside(live.name, f"undone_{_now()}"))
-    facts: dict[str, Any] = {"changed": True, "old_database": name, "restored_oid": kept.oid}
+    texts = difference.of_undo(live.name, live.oid, kept.name, kept.oid, name)
+    facts: dict[str, Any] = {"changed": True, "old_database": name, "restored_oid": kept.oid, "diff": texts}
     if not run.check:
         mark = {
             **kept.mark,
@@ -581,17 +657,25 @@ def _cleaned(run: _Restore) -> dict[str, Any]:
         unfinished = one in situation.sides and one.mark.get("state") != "verified"  # nobody loads: the lock is ours
         if own or (str(one.mark.get("at", "")) > oldest and not unfinished):
             continue
+        subscriptions = one_value(run.cursor, SUBSCRIPTIONS, (one.oid,)) if one in situation.kept else None
+        if subscriptions:
+            run.warnings.append(f"{one.name} stays: it has subscriptions, which you must drop first: {subscriptions}.")
+            continue
         dropped.append(_described(run, one))
-        if not run.check:
+        if run.check:
+            continue
+        if one in situation.sides:
+            drop_side_database(run.cursor, run.options.login, one.name)
+        else:
             drop_database(run.cursor, one.name)
     names = {one["name"] for one in dropped}
     left = [one.name for one in situation.kept + situation.sides if one.name not in names]
-    return _result(run, changed=bool(dropped), situation=situation, dropped=dropped, left=left)
+    texts = difference.of_cleaning(left, names)
+    return _result(run, changed=bool(dropped), situation=situation, dropped=dropped, left=left, diff=texts)
 
 
 def _described(run: _Restore, one: Database) -> dict[str, Any]:
-    broken = one.facts["datconnlimit"] == _INVALID
-    size = 0 if broken else one_value(run.cursor, "SELECT pg_database_size(%s::oid)", (one.oid,))
+    size = 0 if one.invalid else one_value(run.cursor, "SELECT pg_database_size(%s::oid)", (one.oid,))
     return {"name": one.name, "kind": one.mark.get("kind", "side"), "at": one.mark.get("at", ""), "bytes": size}
 
 
@@ -600,6 +684,9 @@ def _described(run: _Restore, one: Database) -> dict[str, Any]:
 
 def _result(run: _Restore, *, situation: _Situation, changed: bool, **facts: Any) -> dict[str, Any]:
     tables = facts.get("tables") or {}
+    texts = facts.pop("diff", difference.nothing())
+    if run.diff:
+        facts["diff"] = texts
     return {
         "changed": changed,
         "database": situation.live.name,
@@ -613,7 +700,7 @@ def _result(run: _Restore, *, situation: _Situation, changed: bool, **facts: Any
 
 def _short(tables: dict[str, int]) -> dict[str, int]:
     """Keep a mark small: a comment is read with every look at the catalog."""
-    return tables if len(tables) <= 200 else {"all tables": sum(tables.values())}  # noqa: PLR2004
+    return tables if len(tables) <= 200 else {difference.ALL_TABLES: sum(tables.values())}  # noqa: PLR2004
 
 
 def _now() -> str:

@@ -24,7 +24,8 @@ _HEAD = 512  # bytes that are looked at before anything is decided
 
 _TOKEN = re.compile(rb"--|/\*|['\"$;()\\]")
 _TOKEN_IN_ROUTINE = re.compile(
-    rb"--|/\*|['\"$;()\\]|(?<![A-Za-z0-9_$\x80-\xff])(?:begin|case|end)(?![A-Za-z0-9_$\x80-\xff])", re.IGNORECASE
+    rb"--|/\*|['\"$;()\\]|(?<![A-Za-z0-9_$\x80-\xff])(?:begin\s{1,9}atomic|case|end)(?![A-Za-z0-9_$\x80-\xff])",
+    re.IGNORECASE,
 )
 _ROUTINE = re.compile(rb"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\s", re.IGNORECASE)
 _DOLLAR = re.compile(rb"\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$")
@@ -86,8 +87,15 @@ class ScriptReader:
 
     # -- bytes ---------------------------------------------------------------------------------------------------------
 
-    def _fill(self) -> bool:
+    def _piece(self) -> bytes:
+        """Return the next bytes; nothing at the end. No text of Postgres holds a zero byte, but a lost block does."""
         piece = next(self._chunks, b"")
+        if b"\0" in piece:
+            raise self._damaged("holds zero bytes: a block of it was lost, or it is no text")
+        return piece
+
+    def _fill(self) -> bool:
+        piece = self._piece()
         self._buffer += piece
         return bool(piece)
 
@@ -212,8 +220,9 @@ class ScriptReader:
             elif token == b")":
                 parentheses = max(0, parentheses - 1)
             elif token[:1].isalpha():
-                # As psql: BEGIN and, inside of it, CASE open; END closes.
-                blocks = max(0, blocks + {b"begin": 1, b"case": 1 if blocks else 0, b"end": -1}[token.lower()])
+                # As psql: BEGIN and, inside of it, CASE open; END closes. BEGIN alone may be a name, as of an argument.
+                if not parentheses:
+                    blocks = max(0, blocks + {b"b": 1, b"c": 1 if blocks else 0, b"e": -1}[token[:1].lower()])
                 position = at + len(token)
             elif token != b";":
                 position = self._quoted_end(token, at)
@@ -230,7 +239,7 @@ class ScriptReader:
                     return match.start(), match.group()
                 raise self._damaged("is cut in the middle of a statement")
             if not match:
-                position = max(position, searched - len(b"begin"))
+                position = max(position, searched - len(b"begin atomic") - 9)
 
     def _quoted_end(self, token: bytes, at: int) -> int:
         if token == b"--":
@@ -257,8 +266,17 @@ class ScriptReader:
                 position = quote + 1
             elif self._byte(quote + 1) == b"'":
                 position = quote + 2
+            elif (goes_on := self._string_goes_on(quote + 1)) > 0:
+                position = goes_on
             else:
                 return quote + 1
+
+    def _string_goes_on(self, at: int) -> int:
+        """Return where a string goes on that has ended: behind a line end and another quote. Else 0."""
+        end = at
+        while self._byte(end).isspace():
+            end += 1
+        return end + 1 if self._byte(end) == b"'" and re.search(rb"[\r\n]", self._buffer[at:end]) else 0
 
     def _byte(self, at: int) -> bytes:
         while len(self._buffer) <= at and self._fill():
@@ -285,7 +303,7 @@ class ScriptReader:
         depth, position = 1, at + 2
         while depth:
             close = self._find(b"*/", position)
-            opened = self._buffer.find(b"/*", position, close)
+            opened = self._buffer.find(b"/*", position, close + 1)  # in /*/ it is the opening that counts
             if opened >= 0:
                 depth, position = depth + 1, opened + 2
             else:
@@ -318,7 +336,7 @@ class ScriptReader:
         yield CopyEnd(rows)
 
     def _more_rows(self) -> bytes:
-        piece = next(self._chunks, b"")
+        piece = self._piece()
         if not piece:
             table = f" of table {self._entry.name}" if self._entry else ""
             raise self._damaged(f"is cut in the middle of the rows{table}")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,20 @@ from .connection import PSYCOPG2_IMPORT_ERROR
 from .names import read_mark
 
 if PSYCOPG2_IMPORT_ERROR is None:
+    import psycopg2
     from psycopg2.extensions import quote_ident
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .connection import Login
 
 _DATABASES = """
   SELECT to_jsonb(d) - 'datacl', pg_get_userbyid(d.datdba), t.spcname, pg_encoding_to_char(d.encoding),
          shobj_description(d.oid, 'pg_database')
   FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace"""
 _STRATEGIES_SINCE = 150000
+_INVALID = -2  # datconnlimit of a database whose DROP was interrupted
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 # The key of the advisory lock; all runs take it in the same maintenance database, because it counts per database.
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('usdx.rollback'), hashtext(%s))"
@@ -35,6 +40,16 @@ _HOLDER = """
 _USED = """
   SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
          - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"""
+
+
+_SUBSCRIPTION_ENDS = """
+  SELECT format(unnest(ARRAY['ALTER SUBSCRIPTION %1$I DISABLE', 'ALTER SUBSCRIPTION %1$I SET (slot_name = NONE)',
+                             'DROP SUBSCRIPTION %1$I']), subname)
+  FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+_LARGE_TABLE_ENDS = """
+  SELECT format('DROP %s %s CASCADE', CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END, oid::regclass)
+  FROM pg_class WHERE relkind IN ('r', 'm') AND oid >= 16384 AND pg_total_relation_size(oid) > 1 << 20
+  ORDER BY pg_total_relation_size(oid) DESC"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,11 @@ class Database:
     def accepts_connections(self) -> bool:
         """Whether clients may connect; a kept database is frozen."""
         return bool(self.facts["datallowconn"])
+
+    @property
+    def invalid(self) -> bool:
+        """Whether a DROP of it was interrupted: nobody can connect, and it can only be dropped again."""
+        return int(self.facts["datconnlimit"]) == _INVALID
 
 
 def databases(cursor: Any) -> dict[str, Database]:
@@ -111,6 +131,23 @@ def copy_statement(name: str, model: Database, cursor: Any) -> str:
 def drop_database(cursor: Any, name: str) -> None:
     """Drop a database whoever is on it, also one whose DROP was interrupted before."""
     cursor.execute(f"DROP DATABASE IF EXISTS {quote_ident(name, cursor)} WITH (FORCE)")
+
+
+def drop_side_database(cursor: Any, login: Login, name: str) -> None:
+    """Drop a database that a load made; first what would stop that.
+
+    DROP DATABASE begins with a checkpoint, which fails on a full disk and leaves the database as it is. DROP TABLE
+    frees its space without one. A subscription that came with the dump refuses the DROP of its database.
+    """
+    cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+    with suppress(RollbackError, psycopg2.Error), login.cursor(name) as inside:  # else the DROP itself says why not
+        inside.execute("SET lock_timeout = '5s'")
+        for query in (_SUBSCRIPTION_ENDS, _LARGE_TABLE_ENDS):
+            inside.execute(query)
+            for (statement,) in inside.fetchall():
+                with suppress(psycopg2.Error):  # a table of an extension, for example; the others count
+                    inside.execute(statement)
+    drop_database(cursor, name)
 
 
 def set_comment(cursor: Any, name: str, comment: str | None) -> None:

@@ -106,18 +106,24 @@ class Workers:
                 self._change.wait()
             self._raise()
 
-    def close(self, *, abort: bool = False) -> None:
-        """End the threads and their connections; with ``abort`` at once, whatever they do."""
+    def abort(self, reason: BaseException) -> None:
+        """Fail with this reason, unless there is one already, and cancel what the connections do."""
         with self._change:
-            self._closed = True
-            if abort:
-                self._waiting.clear()
-                self.failure = self.failure or Aborted()
+            self._waiting.clear()
+            self.failure = self.failure or reason
             self._change.notify_all()
             connections = list(self._connections)
-        for connection in connections if abort else []:
+        for connection in connections:
             with suppress(Exception):  # it may have ended by itself meanwhile
                 connection.cancel()
+
+    def close(self, *, abort: bool = False) -> None:
+        """End the threads and their connections; with ``abort`` at once, whatever they do."""
+        if abort:
+            self.abort(Aborted())
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
         for thread in self._threads:
             thread.join()
 
