@@ -33,10 +33,12 @@ def owning(server: Server, live: str) -> Iterator[dict[str, Any]]:
     )
     tables = "".join(f"ALTER TABLE {table} OWNER TO {role};" for table in ("users", "pools", "log"))
     server.psql(live, f"{tables} ALTER FUNCTION total() OWNER TO {role}; GRANT CREATE ON SCHEMA public TO {role};")
-    yield {"login_user": role, "login_password": "x"}
-    for one in server.databases(live):
-        server.drop_database(one)
-    server.execute(MAINTENANCE, f"DROP ROLE {role}")
+    try:
+        yield {"login_user": role, "login_password": "x"}
+    finally:
+        for one in server.databases(live):
+            server.drop_database(one)
+        server.execute(MAINTENANCE, f"DROP ROLE {role}")
 
 
 @pytest.fixture
