@@ -70,7 +70,8 @@ def test_forms_are_what_they_say(server17: Server, zoo: str) -> None:
     """The forms that are not restored here begin and differ as they should."""
     assert b"\n\\connect " in FORMS["create"](server17, zoo)
     assert b" OWNER TO " not in FORMS["no_owner"](server17, zoo)
-    assert b"\nDROP SCHEMA IF EXISTS " in FORMS["clean"](server17, zoo)
+    assert b"\nDROP SCHEMA IF EXISTS " not in FORMS["clean"](server17, zoo)
+    assert b"\nDROP SCHEMA IF EXISTS " in FORMS["clean_if_exists"](server17, zoo)
     assert FORMS["directory_tar"](server17, zoo)[257:262] == b"ustar"
 
 

@@ -52,7 +52,7 @@ def test_killed_anywhere_the_live_database_is_whole_and_the_next_run_ends_well(
 
 def test_killed_behind_the_fence_the_next_run_opens_the_database(server15: Server, live15: str, tmp_path: Path) -> None:
     backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
-    killed(server15, live15, ("cutover", "_empty", 1), backup=backup, cutover="fence")
+    killed(server15, live15, ("cutover", "end_sessions", 1), backup=backup, cutover="fence")
     with pytest.raises(psycopg2.OperationalError, match="not currently accepting"):
         server15.connect(live15)
     result = run(server15, live15, backup=backup)
