@@ -160,9 +160,8 @@ def data_loss(restore: dict[str, Any], backup: dict[str, Any], now: str) -> dict
 
 def _moment(text: str) -> datetime:
     text = re.sub(r"\.\d+", "", text)  # Docker tells nanoseconds
-    compact = re.fullmatch(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", text)
-    if compact:
-        return datetime(*map(int, compact.groups()), tzinfo=timezone.utc)  # type: ignore[misc,arg-type]
+    if re.fullmatch(r"\d{8}T\d{6}Z", text):  # as marks of databases tell it
+        return datetime.strptime(text, "%Y%m%dT%H%M%S%z")
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
 
 

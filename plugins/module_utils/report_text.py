@@ -16,6 +16,7 @@ from .database_decision import loss_text
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
+_DATABASE_STEPS = {"revert_migrations", "restore_database"}
 _ALIVE = ("running", "restarting", "paused")
 _DEFAULT_FILES = {
     f"{name}{kind}.{end}"
@@ -172,8 +173,9 @@ def _revert_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
 
 
 def _restore_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
-    database = plan["results"]["prepare_database"]["database"]
-    return [f"the loaded database becomes {database} in one transaction; the former one is kept, frozen"]
+    prepared = plan["results"]["prepare_database"]
+    incoming = "the kept database" if prepared["decision"] == "undo" else "the loaded database"
+    return [f"{incoming} becomes {prepared['database']} in one transaction; the former one is kept, frozen"]
 
 
 def _start_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
@@ -274,7 +276,7 @@ def _evidence_text(step: str, facts: dict[str, Any]) -> str:
         return "".join(
             f"; {name} {service.get('action')}" for name, service in sorted(facts.get("services", {}).items())
         )
-    if step in {"prepare_database", "revert_migrations", "restore_database"}:
+    if step == "prepare_database" or step in _DATABASE_STEPS:
         return _database_evidence(facts)
     if step == "stop_services":
         return f"; killed: {', '.join(facts['killed'])}" if facts.get("killed") else "; none was killed"
@@ -297,8 +299,8 @@ def _database_evidence(facts: dict[str, Any]) -> str:
 def way_out(situation: dict[str, Any]) -> str:
     """Return the last words of a failed run: what failed, what runs, what is untouched, what to type.
 
-    ``situation`` holds ``plan``, ``failure``, ``step`` (that failed), ``events`` (of the journal) and ``now`` (the
-    services as they are).
+    ``situation`` holds ``plan``, ``failure``, ``step`` (that failed), ``published`` (the fact of that step), ``events``
+    (of the journal) and ``now`` (the services as they are).
     """
     told, plan, step = situation["failure"], situation["plan"], situation["step"]
     title = f"Step {plan['titles'][step]['title']!r}" if step else "The run"
@@ -309,29 +311,40 @@ def way_out(situation: dict[str, Any]) -> str:
         _states(situation["now"], told.get("unready", [])),
     ]
     last = "To go on, mend the cause and run the same command again; what is done is found and kept."
-    if not back:
-        return " ".join([*words, _untouched(before, situation["now"]), last])
     changed = database_changed(situation)
-    words.append(changed or "The database was not touched.")
-    commands = "\n".join(f"  {command}" for command in ([_undo_command(situation)] if changed else back))
-    where = "on the machine where you started this run" if changed else "on the host"
-    return f"{' '.join(words)} To go back to {before}, type {where}:\n\n{commands}\n\n{last}"
+    if not back and not changed:
+        return " ".join([*words, _untouched(step, before, situation["now"]), last])
+    words.append(changed or _database_as_it_was(step))
+    where = "on the host"
+    if changed and plan["checkout"].get("before", {}).get("release"):
+        back, where = [_undo_command(situation)], "on the machine where you started this run"
+    elif changed:
+        words.append("Bring it back first, with the module pg_safe_restore and state=undone.")
+    commands = "\n".join(f"  {command}" for command in back)
+    words.append(f"To go back to {before}, type {where}:")
+    return f"{' '.join(filter(None, words))}\n\n{commands}\n\n{last}"
 
 
-def _untouched(before: str, now: dict[str, Any]) -> str:
+def _database_as_it_was(step: str) -> str:
+    """Return that the database was not touched; a step of the database that failed has said itself what holds."""
+    return "" if step in _DATABASE_STEPS else "The database was not touched."
+
+
+def _untouched(step: str, before: str, now: dict[str, Any]) -> str:
     services: list[dict[str, Any]] = list(now.get("services", {}).values())
     if services and not any(service.get("before") == "running" for service in services):
-        return "This run stopped nothing: what is down was down before it. The database was not touched."
+        return f"This run stopped nothing: what is down was down before it. {_database_as_it_was(step)}".strip()
     return f"Nothing that runs was touched: the services of {before} still run."
 
 
 def database_changed(situation: dict[str, Any]) -> str:
     """Return in words what a run has done to the database; empty when it is as it was."""
     plan = situation["plan"]["results"].get("prepare_database", {})
-    for event in situation["events"]:
-        facts = event.get("facts", {})
-        done = event["event"] == "step_finished" and event.get("step") in {"revert_migrations", "restore_database"}
-        if done and facts.get("old_database"):
+    told = [one for one in situation["events"] if one["event"] == "step_finished"]
+    told.append({"step": situation["step"], "facts": situation.get("published") or {}})
+    for one in told:
+        facts = one.get("facts", {})
+        if one.get("step") in _DATABASE_STEPS and facts.get("old_database"):
             return (
                 f"The database {plan.get('database')} was changed ({facts.get('decision')}); "
                 f"the former one is kept as {facts['old_database']}."
@@ -344,7 +357,7 @@ def database_changed(situation: dict[str, Any]) -> str:
 def _undo_command(situation: dict[str, Any]) -> str:
     """Return the run that goes forward to the former release and brings its database back."""
     plan = situation["plan"]
-    version = plan["checkout"].get("before", {}).get("release") or "THE_FORMER_RELEASE"
+    version = plan["checkout"]["before"]["release"]
     sources = [word for source in plan.get("inventory", []) for word in ("-i", source)]
     variables = [f"version={version}", *_undo_words(plan["results"]["prepare_database"]), "accept_data_loss=true"]
     return shlex.join([

@@ -120,9 +120,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres import database_info
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import (
     LOGIN_ARGUMENTS,
-    LOGIN_EXCLUSIVE,
-    LOGIN_ONE_OF,
-    LOGIN_TOGETHER,
+    LOGIN_RULES,
     login_of,
 )
 
@@ -136,9 +134,7 @@ def main() -> None:
             "backup": {"type": "path"},
             "timeout": {"type": "float", "default": 120},
         },
-        mutually_exclusive=LOGIN_EXCLUSIVE,
-        required_together=LOGIN_TOGETHER,
-        required_one_of=LOGIN_ONE_OF,
+        **LOGIN_RULES,
         supports_check_mode=True,
     )
     carry_out(module, lambda: database_info.database_info(module.params, login_of))

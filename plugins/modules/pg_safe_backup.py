@@ -146,9 +146,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres import safe_backup
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import (
     LOGIN_ARGUMENTS,
-    LOGIN_EXCLUSIVE,
-    LOGIN_ONE_OF,
-    LOGIN_TOGETHER,
+    LOGIN_RULES,
     login_of,
 )
 
@@ -170,9 +168,7 @@ def main() -> None:
     """Make the backup and exit."""
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
-        mutually_exclusive=LOGIN_EXCLUSIVE,
-        required_together=LOGIN_TOGETHER,
-        required_one_of=LOGIN_ONE_OF,
+        **LOGIN_RULES,
         supports_check_mode=True,
     )
     carry_out(module, lambda: safe_backup.safe_backup(module.params, login_of, check=module.check_mode))

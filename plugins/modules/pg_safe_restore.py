@@ -306,9 +306,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres import restore
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import (
     LOGIN_ARGUMENTS,
-    LOGIN_EXCLUSIVE,
-    LOGIN_ONE_OF,
-    LOGIN_TOGETHER,
+    LOGIN_RULES,
     login_of,
 )
 
@@ -355,9 +353,7 @@ def main() -> None:
     """Bring the database into the wanted state and exit."""
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
-        mutually_exclusive=LOGIN_EXCLUSIVE,
-        required_together=LOGIN_TOGETHER,
-        required_one_of=LOGIN_ONE_OF,
+        **LOGIN_RULES,
         required_if=[("state", state, ("backup",)) for state in ("restored", "verified")],
         supports_check_mode=True,
     )

@@ -8,6 +8,8 @@ import threading
 
 import psycopg2
 import pytest
+from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres import restore as place
 from dump_zoo import normal
 from harness import call_module
 from postgres_servers import MAINTENANCE, Server
@@ -39,11 +41,11 @@ def test_a_copy_takes_the_place_and_undone_brings_the_former_back(server: Server
 
 
 def test_a_client_that_comes_back_is_sent_away_and_finds_the_copy(server15: Server, live15: str) -> None:
-    stop, errors = threading.Event(), []
+    stop, errors, answers = threading.Event(), [], []
 
     def ask() -> None:
         try:
-            server15.execute(live15, "SELECT 1")
+            answers.append(server15.execute(live15, "SELECT 1"))
         except psycopg2.Error as error:
             errors.append(str(error))
 
@@ -59,6 +61,7 @@ def test_a_client_that_comes_back_is_sent_away_and_finds_the_copy(server15: Serv
         stop.set()
         client.join()
     assert result["changed"]
+    assert answers
     assert not [one for one in errors if "does not exist" in one or "not currently accepting" in one]
     assert server15.value(live15, "SELECT count(*) FROM log") == 20000
 
@@ -72,6 +75,17 @@ def test_killed_anywhere_the_next_run_ends_well(server15: Server, live15: str, k
     assert result["changed"]
     assert (rows(server15, live15), database_state(server15, live15)) == before[1:]
     assert list(beside(server15, live15)) == [result["old_database"]]
+
+
+def test_a_copy_that_fails_leaves_the_live_database_as_it_was(
+    server15: Server, live15: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "copy_statement", lambda *_model: "SELECT 1 / 0")
+    state, names = database_state(server15, live15), server15.databases(live15)
+    with pytest.raises(RollbackError, match="division by zero") as caught:
+        run(server15, live15, state="copied")
+    assert caught.value.facts["live_untouched"] is True
+    assert (database_state(server15, live15), server15.databases(live15)) == (state, names)
 
 
 def test_the_module_copies(server15: Server, live15: str) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -135,6 +136,41 @@ def shop(kind: str, tmp_path: Path) -> Iterator[Shop]:
             (backups / "newer").read_bytes()
         )
         yield shop
+
+
+def printed_command(screen: str) -> list[str]:
+    """Return the variables of the command that a failed run prints."""
+    words = screen.rpartition("ansible-playbook usdx.rollback.rollback ")[2].partition(" To go on")[0].split()
+    return [word for word in words if "=" in word]
+
+
+@pytest.mark.parametrize("kind", ["reversible"], indirect=True)
+def test_a_revert_that_fails_is_put_back_or_says_how(shop: Shop) -> None:
+    oid = "SELECT oid FROM pg_database WHERE datname = 'Ledger'"
+    former = shop.sql(oid)
+    again_and_again = (
+        "trap '' TERM INT HUP; " + 'while :; do psql -qc "CREATE TABLE IF NOT EXISTS sneaked ()"; sleep 0.1; done'
+    )
+    given = {"rollback_migration_down": ["sh", "-c", again_and_again], "rollback_migration_timeout": 3}
+    code, screen = shop.rolled_back("-e", json.dumps(given))
+    assert code == 2, screen
+    assert "it was ended after its limit of 3 seconds" in screen
+    assert "The live database Ledger is the one from before" in screen
+    assert command("docker", "ps", "-aq", "--filter", f"name={shop.stack.project}-migrations") == ""
+    assert (shop.sql(oid), shop.sql("SELECT to_regclass('sneaked')")) == (former, "")
+
+    locked_out = "psql -qc \"ALTER ROLE app PASSWORD 'other'\"; exit 1"
+    code, screen = shop.rolled_back("-e", json.dumps({"rollback_migration_down": ["sh", "-c", locked_out]}))
+    assert code == 2, screen
+    assert "The former database could not be put back: " in screen
+    assert "The database Ledger was changed (revert); the former one is kept as Ledger_before_" in screen
+    assert "The database was not touched" not in screen
+    variables = printed_command(screen)
+    assert variables == ["version=2.0", "database=undo", "accept_data_loss=true"]
+    shop.sql("ALTER ROLE app PASSWORD '%pw %'")
+    code, screen = shop.rolled_back(*[word for one in variables for word in ("-e", one)])
+    assert code == 0, screen
+    assert shop.sql(oid) == former
 
 
 def test_auto_decides_from_evidence_and_the_run_does_it(shop: Shop, kind: str) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -95,6 +96,19 @@ def test_check_real_check_again_real_again(project: Project) -> None:
     assert call_module("release_checkout", options, check=True)["changed"] is False
     assert call_module("release_checkout", options)["changed"] is False
     assert digest(project.tree) == settled
+
+
+def test_since_when_a_commit_is_checked_out(project: Project) -> None:
+    def since() -> str:
+        return str(project.checkout(check_mode=True)["before"]["since"])
+
+    first = since()
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)", first)
+    later = {"GIT_COMMITTER_DATE": "2099-01-01T00:00:00Z"}
+    command("git", "-C", str(project.tree), "checkout", "--detach", "HEAD", **later)
+    assert since() == first, "the same commit, checked out once more"
+    command("git", "-C", str(project.tree), "checkout", project.old, **later)
+    assert since().startswith("2099-01-01T00:00:00")
 
 
 def test_refusal_through_ansible(project: Project) -> None:

@@ -204,6 +204,14 @@ def test_a_limit_leaves_older_ones_unread(tmp_path: Path) -> None:
     assert [one["whole"] for one in look(tmp_path, limit=1)["backups"]] == [True, None, None, False]
 
 
+def test_the_newest_is_read_until_one_is_whole(tmp_path: Path) -> None:
+    for day, content in enumerate((DUMP, DUMP, HEAD), 1):
+        (tmp_path / f"db_2024120{day}_000000.sql").write_bytes(content)
+    seen = look(tmp_path, read="newest")
+    assert [one["whole"] for one in seen["backups"]] == [False, True, None]
+    assert seen["newest"]["taken_at"] == "2024-12-02T00:00:00Z"
+
+
 def test_a_head_does_not_say_whether_the_rest_is_there(tmp_path: Path) -> None:
     found = look_at(tmp_path, HEAD + COPY, read="head")
     assert (found["whole"], found["server_version"], found["sha256"]) == (None, "15.18", "")

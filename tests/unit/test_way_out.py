@@ -79,3 +79,56 @@ def test_the_plan_ends_with_what_to_type_when_the_run_is_cut_off(situation: dict
     last = plan_lines({**plan, "steps": []})[-1]
     assert last.startswith("If this run is cut off")
     assert "same command again" in last
+
+
+def with_database(situation: dict[str, Any], decision: str = "restore", **facts: Any) -> dict[str, Any]:
+    """Return the run as it is when it has changed the database."""
+    live = {"restored_from": {"backup": "/backups/b.sql"}}
+    prepared = {"database": "ledger", "decision": decision, "live": live}
+    situation["plan"]["results"]["prepare_database"] = prepared
+    situation["plan"]["inventory"] = ["/etc/hosts.yml"]
+    told = {"old_database": "ledger_before_x", "decision": decision, **facts}
+    situation["events"].append({"event": "step_finished", "step": "restore_database", "facts": told})
+    return situation
+
+
+def test_a_database_that_was_changed_comes_back_with_the_former_release(situation: dict[str, Any]) -> None:
+    text = way_out(with_database(situation))
+    assert "The database ledger was changed (restore); the former one is kept as ledger_before_x." in text
+    command = "ansible-playbook usdx.rollback.rollback -i /etc/hosts.yml -e version=v1.0.3 -e database=undo"
+    assert f"type on the machine where you started this run:\n\n  {command} -e accept_data_loss=true\n" in text
+    assert "not touched" not in text
+
+
+def test_an_undo_is_taken_back_by_restoring_again(situation: dict[str, Any]) -> None:
+    text = way_out(with_database(situation, "undo"))
+    assert "-e database=restore -e backup=/backups/b.sql -e accept_data_loss=true" in text
+    situation["plan"]["results"]["prepare_database"]["live"] = {"restored_from": {}}
+    assert "-e database=revert" in way_out(situation)
+
+
+def test_without_a_former_release_the_commands_of_the_host_remain(situation: dict[str, Any]) -> None:
+    situation["plan"]["checkout"]["before"]["release"] = None
+    text = way_out(with_database(situation))
+    assert "Bring it back first, with the module pg_safe_restore and state=undone." in text
+    assert "type on the host:\n\n  git -C " in text
+
+
+@pytest.mark.parametrize("step", ["revert_migrations", "restore_database"])
+def test_a_step_of_the_database_that_failed_says_itself_what_holds(situation: dict[str, Any], step: str) -> None:
+    situation["plan"]["titles"][step] = {"title": "Roll back database"}
+    situation["events"] = situation["events"][:2]
+    text = way_out({**situation, "step": step, "published": {"decision": "revert"}})
+    assert "The database" not in text
+    changed = {"old_database": "ledger_before_y", "decision": "revert"}
+    with_database(situation)["events"].pop()
+    text = way_out({**situation, "step": step, "published": changed})
+    assert "was changed (revert); the former one is kept as ledger_before_y." in text
+
+
+def test_what_was_down_before_is_not_said_to_run(situation: dict[str, Any]) -> None:
+    situation["events"] = situation["events"][:1]
+    situation["now"] = {"services": {"web": {"before": "exited"}}}
+    text = way_out(situation)
+    assert "This run stopped nothing: what is down was down before it. The database was not touched." in text
+    assert "still run" not in text

@@ -26,9 +26,12 @@ LOGIN_ARGUMENTS: dict[str, dict[str, Any]] = {
     "ca_cert": {"type": "path"},
     "maintenance_db": {"type": "str", "default": "postgres"},
 }
-LOGIN_TOGETHER = [("project", "service")]
-LOGIN_EXCLUSIVE = [("project", "login_host")]
-LOGIN_ONE_OF = [("project", "login_host")]
+# How these options go together, as keywords of AnsibleModule.
+LOGIN_RULES: dict[str, list[tuple[str, str]]] = {
+    "required_together": [("project", "service")],
+    "mutually_exclusive": [("project", "login_host")],
+    "required_one_of": [("project", "login_host")],
+}
 
 
 def login_of(options: dict[str, Any]) -> tuple[Login, str]:

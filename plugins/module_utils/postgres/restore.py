@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -461,7 +461,7 @@ def _drop_leftovers(run: _Restore, leftovers: list[Database], live: Database) ->
     for leftover in leftovers:
         drop_side_database(run.cursor, run.options.login, leftover.name)
     if one_value(run.cursor, _NOTED_COPY, (live.oid, f"{_NOTE}=%")):
-        _note_copy(run, live, "")
+        _forget_copy(run, live)
 
 
 def _fill(run: _Restore, live: Database, name: str, size: int) -> dict[str, Any]:
@@ -575,24 +575,31 @@ def _copied(run: _Restore) -> dict[str, Any]:
     mark = {"kind": "side", "database": live.name, "at": _now(), "run_id": run.options.run_id, "state": "copying"}
     with _dropped_on_failure(run, name, live.name):
         run.progress.begin("copy")
-        _note_copy(run, live, name)
-        _copy(run, live, name)
-        set_comment(run.cursor, name, write_mark(**mark))
-        _note_copy(run, live, "")
-        lost = carry_over_database(run.cursor, live, databases(run.cursor)[name])
-        run.warnings += lost
+        with _noted_copy(run, live, name):
+            _copy(run, live, name)
+            set_comment(run.cursor, name, write_mark(**mark))
+        run.warnings += carry_over_database(run.cursor, live, databases(run.cursor)[name])
         run.progress.end()
     facts = _swap_in(run, situation, databases(run.cursor)[name], copied=True)
     facts["diff"] = difference.of_copy(live.name, facts["old_database"])
     return _result(run, changed=True, situation=situation, bytes=size, **facts)
 
 
-def _note_copy(run: _Restore, live: Database, name: str) -> None:
-    quoted = quote_ident(live.name, run.cursor)
-    if name:
-        run.cursor.execute(f"ALTER DATABASE {quoted} SET {_NOTE} = %s", (name,))
-    else:
-        run.cursor.execute(f"ALTER DATABASE {quoted} RESET {_NOTE}")
+@contextmanager
+def _noted_copy(run: _Restore, live: Database, name: str) -> Iterator[None]:
+    """Note the name of a copy on the live database until the copy has its mark, or is known to have failed."""
+    run.cursor.execute(f"ALTER DATABASE {quote_ident(live.name, run.cursor)} SET {_NOTE} = %s", (name,))
+    try:
+        yield
+    except BaseException:
+        with suppress(psycopg2.Error):  # a connection that broke: the next run forgets the note
+            _forget_copy(run, live)
+        raise
+    _forget_copy(run, live)
+
+
+def _forget_copy(run: _Restore, live: Database) -> None:
+    run.cursor.execute(f"ALTER DATABASE {quote_ident(live.name, run.cursor)} RESET {_NOTE}")
 
 
 def _copy(run: _Restore, live: Database, name: str) -> None:
