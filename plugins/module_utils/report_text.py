@@ -7,7 +7,6 @@ Everything here is a pure function of module results. A line is short enough for
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import Any
 
@@ -17,15 +16,8 @@ from .database_decision import loss_text
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
 _DATABASE_STEPS = {"revert_migrations", "restore_database"}
-_ALIVE = ("running", "restarting", "paused")
-_DEFAULT_FILES = {
-    f"{name}{kind}.{end}"
-    for name in ("compose", "docker-compose")
-    for kind in ("", ".override")
-    for end in ("yaml", "yml")
-}
-# Ansible says nothing of its own when it is interrupted, so it is said before.
-_CUT_OFF = "If this run is cut off, services may be down: type the same command again, it finds what is done."
+# Steps that leave what runs as it runs.
+_BEFORE_THE_OUTAGE = {"announce", "prepare_release", "prepare_database"}
 
 
 def evidence(result: dict[str, Any]) -> dict[str, Any]:
@@ -90,9 +82,12 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
         f"Plan of run {plan['run_id']}: project {plan['project']} on {plan['host']}",
         f"From {name_of(before)} to {name_of(plan['release'])}. Reason: {plan['reason']}",
     ]
+    lines += [f"Puts back what was there before run {plan['undo_of']}"] if plan.get("undo_of") else []
     for step in plan["steps"]:
         head = f"{_number(plan, step)} {plan['titles'][step]['title']}: "
-        if step in plan["skipped"]:
+        if step in plan.get("done", []):
+            lines.append(f"{head}done before the run was cut off")
+        elif step in plan["skipped"]:
             lines.append(f"{head}skipped: {plan['skipped'][step]}")
         else:
             lines += _with_head(head, _STEP_LINES[step](plan, plan["results"].get(step, {})))
@@ -134,6 +129,8 @@ def _stop_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
 def _switch_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     edits, leftovers = result.get("local_edits", {}), result.get("leftovers", {})
     lines = [f"check out {name_of(plan['release'])} in {plan['directory']}"]
+    if plan.get("undo_of"):
+        lines.append("with the branch, the local edits and the files that it had")
     if edits.get("files"):
         ref = edits.get("ref") or saved_work.reference(plan["run_id"], saved_work.EDITS)
         lines.append(f"local edits of {', '.join(edits['files'])} are saved to {ref}")
@@ -178,12 +175,15 @@ def _restore_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
     return [f"{incoming} becomes {prepared['database']} in one transaction; the former one is kept, frozen"]
 
 
-def _start_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+def _start_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     names = sorted(result.get("services", {}))
-    return [f"{', '.join(names)}, each with its image of the release, until running and healthy"]
+    image = "the image that it had" if plan.get("undo_of") else "its image of the release"
+    return [f"{', '.join(names)}, each with {image}, until running and healthy"]
 
 
 def _verify_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
+    if plan.get("undo_of"):
+        return ["services, images and commit; endpoints are asked and do not decide"]
     package = ", package.json" if plan["checkout"].get("package_version") else ""
     lines = [f"services, images, commit{package} and {len(plan['endpoints'])} endpoints"]
     lines += [f"ask {url}" for url in plan["endpoints"]]
@@ -218,7 +218,9 @@ def _left_lines(plan: dict[str, Any]) -> list[str]:
         if keys
     ]
     warnings: list[str] = plan["checkout"].get("warnings", [])
-    return [*lines, *[f"Note: {warning}" for warning in warnings], _CUT_OFF]
+    # Ansible says nothing of its own when it is interrupted, so it is said before.
+    cut_off = f"If this run is cut off, services may be down. Then type: {command_for(plan, 'resume')}"
+    return [*lines, *[f"Note: {warning}" for warning in warnings], cut_off]
 
 
 def candidate_lines(info: dict[str, Any]) -> list[str]:
@@ -253,8 +255,15 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             lines.append(
                 f"{_clock(began)} {_number(plan, step)} {plan['titles'][step]['title']}: {_outcome(event, seconds)}"
             )
+    lines += [f"Endpoint {one['name']}: {one['seen']}" for one in _looked_at(summary["events"])]
     lines += [f"Open, to be done by a person: {check}" for check in summary["manual_checks"]]
     return [*lines, f"Journal: {summary['journal']}"]
+
+
+def _looked_at(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the endpoints that were asked without deciding, by an undo."""
+    found = [event["facts"].get("looked_at", []) for event in events if event["event"] == "step_finished"]
+    return [one for checks in found for one in checks if one["kind"] == "endpoint"]
 
 
 def _outcome(event: dict[str, Any], seconds: float) -> str:
@@ -305,24 +314,31 @@ def way_out(situation: dict[str, Any]) -> str:
     told, plan, step = situation["failure"], situation["plan"], situation["step"]
     title = f"Step {plan['titles'][step]['title']!r}" if step else "The run"
     before = name_of(plan["checkout"].get("before", {}))
-    back = way_back(situation)
     words = [
         f"{title} failed: {told['msg']} {told['next_step']}".strip(),
         _states(situation["now"], told.get("unready", [])),
     ]
-    last = "To go on, mend the cause and run the same command again; what is done is found and kept."
-    changed = database_changed(situation)
-    if not back and not changed:
-        return " ".join([*words, _untouched(step, before, situation["now"]), last])
-    words.append(changed or _database_as_it_was(step))
-    where = "on the host"
-    if changed and plan["checkout"].get("before", {}).get("release"):
-        back, where = [_undo_command(situation)], "on the machine where you started this run"
-    elif changed:
-        words.append("Bring it back first, with the module pg_safe_restore and state=undone.")
-    commands = "\n".join(f"  {command}" for command in back)
-    words.append(f"To go back to {before}, type {where}:")
-    return f"{' '.join(filter(None, words))}\n\n{commands}\n\n{last}"
+    started = {event.get("step") for event in situation["events"] if event["event"] == "step_started"}
+    if not situation["events"]:
+        return " ".join([*words, _untouched(step, before, situation["now"]), "Mend the cause and run again."])
+    commands = [f"To go on, mend the cause and type:\n\n  {command_for(plan, 'resume')}"]
+    if started <= _BEFORE_THE_OUTAGE:
+        words.append(_untouched(step, before, situation["now"]))
+    else:
+        changed = database_changed(situation)
+        words.append(changed or _database_as_it_was(step))
+        accepted = {"accept_data_loss": "true"} if changed else {}
+        back = command_for(plan, "undo", **accepted)
+        commands.append(f"To put everything back as it was before, {before}, type:\n\n  {back}")
+    return "\n\n".join([" ".join(filter(None, words)), *commands])
+
+
+def command_for(plan: dict[str, Any], playbook: str, **variables: str) -> str:
+    """Return the command that goes on with the run of a plan, or undoes it, as one line for a shell."""
+    sources = [word for source in plan.get("inventory", []) for word in ("-i", source)]
+    extra = {"run": plan["run_id"], **({"target": plan["target"]} if plan.get("target") else {}), **variables}
+    words = [word for name, value in extra.items() for word in ("-e", f"{name}={value}")]
+    return shlex.join(["ansible-playbook", f"usdx.rollback.{playbook}", *sources, *words])
 
 
 def _database_as_it_was(step: str) -> str:
@@ -354,25 +370,6 @@ def database_changed(situation: dict[str, Any]) -> str:
     return ""
 
 
-def _undo_command(situation: dict[str, Any]) -> str:
-    """Return the run that goes forward to the former release and brings its database back."""
-    plan = situation["plan"]
-    version = plan["checkout"]["before"]["release"]
-    sources = [word for source in plan.get("inventory", []) for word in ("-i", source)]
-    variables = [f"version={version}", *_undo_words(plan["results"]["prepare_database"]), "accept_data_loss=true"]
-    return shlex.join([
-        "ansible-playbook", "usdx.rollback.rollback", *sources, *[word for one in variables for word in ("-e", one)]
-    ])  # fmt: skip
-
-
-def _undo_words(database: dict[str, Any]) -> list[str]:
-    """Return the decision that takes back what was done; an undo is taken back by doing again what it undid."""
-    if database["decision"] != "undo":
-        return ["database=undo"]
-    backup = database["live"]["restored_from"].get("backup")
-    return ["database=restore", f"backup={backup}"] if backup else ["database=revert"]
-
-
 def _states(now: dict[str, Any], unready: list[str]) -> str:
     """Return which services run; one that starts again and again runs at times, but is not ready."""
     services: dict[str, dict[str, Any]] = now.get("services", {})
@@ -383,99 +380,3 @@ def _states(now: dict[str, Any], unready: list[str]) -> str:
     down = [name for name in sorted(services) if name not in up]
     text = f"Running: {', '.join(ready) or 'none'}. " + (f"Not ready: {', '.join(late)}. " if late else "")
     return f"{text}Down: {', '.join(down) or 'none'}."
-
-
-def way_back(situation: dict[str, Any]) -> list[str]:
-    """Return the shell commands that bring the former release back, in order; empty where nothing was stopped.
-
-    Each is a chain, a line for each of its links, because Ansible folds a long line where it likes; the first link that
-    fails ends it. Containers that were only stopped are started by a command of their own: they hold the former release
-    whatever became of the tree, and the outage must end.
-    """
-    plan = situation["plan"]
-    results: dict[str, dict[str, Any]] = plan["results"]
-    started = {event.get("step") for event in situation["events"] if event["event"] == "step_started"}
-    if "stop_services" not in started:
-        return []
-    commands: list[str] = []
-    if "switch_release" in started:
-        commands += results.get("switch_release", {}).get("undo", [])
-        commands += _variables_back(plan)
-    if "start_services" not in started:
-        stopped = _running_containers(results.get("stop_services", {}))
-        lines = [_chain(commands)] if commands else []
-        return lines + ([shlex.join(["docker", "start", *stopped])] if stopped else [])
-    return [_chain([*commands, *_images_back(results.get("prepare_release", {})), *_services_back(plan)])]
-
-
-def _chain(commands: list[str]) -> str:
-    return " &&\n  ".join(commands)
-
-
-def _running_containers(stop: dict[str, Any]) -> list[str]:
-    """Return the containers that ran before the stop, those first that stopped last."""
-    services: dict[str, dict[str, Any]] = stop.get("services", {})
-    return [
-        container["name"]
-        for group in reversed(stop.get("order", []))
-        for service in group
-        for container in services.get(service, {}).get("containers", [])
-        if container.get("before") == "running" and not container.get("one_off")
-    ]
-
-
-def _variables_back(plan: dict[str, Any]) -> list[str]:
-    """Return commands that put the variables of the environment file back; one that was not set is taken out again."""
-    variables = plan["results"].get("switch_release", {}).get("variables", {}).get("before", {})
-    return [
-        shlex.join(["sed", "-i", "--follow-symlinks", _line_back(name, value), plan["variables_file"]])
-        for name, value in sorted(variables.items())
-    ]
-
-
-def _line_back(name: str, value: str | None) -> str:
-    r"""Return the sed command for one variable. The former value is not ours and may hold ``\``, ``&`` and ``|``."""
-    if value is None:
-        return f"/^{name}=/d"
-    escaped = re.sub(r"([|&\\])", r"\\\1", value)
-    return f"s|^{name}=.*|{name}={escaped}|"
-
-
-def _images_back(prepared: dict[str, Any]) -> list[str]:
-    """Return commands that give the images that ran before their names back."""
-    services: dict[str, dict[str, Any]] = prepared.get("services", {})
-    pairs = {
-        (str(service["before"]["image_id"]), str(service["before"]["image"]))
-        for service in services.values()
-        if (service.get("before") or {}).get("image_id") and "@" not in str(service["before"].get("image"))
-    }
-    return [shlex.join(["docker", "tag", image_id, name]) for image_id, name in sorted(pairs)]
-
-
-def _services_back(plan: dict[str, Any]) -> list[str]:
-    """Return the commands that start the services that ran, without a build and with the keep services left alone."""
-    files = [word for file in _compose_files(plan) for word in ("-f", file)]
-    environment = plan.get("environment_files") or _in_directory(plan, "env_files")
-    files += [word for file in environment for word in ("--env-file", file)]
-    stopped: dict[str, dict[str, Any]] = plan["results"].get("stop_services", {}).get("services", {})
-    services = sorted(name for name, service in stopped.items() if service.get("before") in _ALIVE)
-    if not services:  # without names Compose would start, and recreate, the keep services too
-        return []
-    argv = ["docker", "compose", "-p", plan["project"], *files, "up", "--detach", "--no-build", "--no-deps", *services]
-    return [f"cd {shlex.quote(plan['directory'])}", shlex.join(argv)]
-
-
-def _compose_files(plan: dict[str, Any]) -> list[str]:
-    """Return the Compose files to name: those of the inventory, else those that Compose does not find by itself."""
-    found = _in_directory(plan, "config_files")
-    return plan["compose_files"] or ([] if set(found) <= _DEFAULT_FILES else found)
-
-
-def _in_directory(plan: dict[str, Any], key: str) -> list[str]:
-    """Return files of the preparation, which used the private tree, as they are called in the project directory."""
-    tree = str(plan["checkout"].get("tree") or "")
-    names: list[str] = plan["results"].get("prepare_release", {}).get(key, [])
-    shortened = [name[len(tree) + 1 :] if tree and name.startswith(tree + "/") else name for name in names]
-    return [
-        name[len(plan["directory"]) + 1 :] if name.startswith(plan["directory"] + "/") else name for name in shortened
-    ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import compose
 from .docker_client import PROJECT_LABEL, REVISION_LABEL, VERSION_LABEL
 from .errors import RollbackError
+from .exclusive import exclusive
 from .images import (
     BUILD,
     PULL,
@@ -132,10 +133,20 @@ def start_services(
     """Carry out the state that was asked for; return the result of the module."""
     begin = time.monotonic()
     scene = look(client, run, request, check_mode=check_mode)
-    work = _prepare if request.state == "prepared" else _start
-    result = work(client, run, scene, check_mode)
+    if check_mode:
+        result = _work(client, run, scene, check_mode)
+    else:
+        with exclusive([request.directory]) as waited:
+            scene = look(client, run, request, check_mode=False) if waited else scene
+            result = _work(client, run, scene, check_mode)
     result["seconds"] = round(time.monotonic() - begin, 2)
     return result
+
+
+def _work(client: DockerClient, run: compose.Run, scene: Scene, check_mode: bool) -> dict[str, Any]:  # noqa: FBT001
+    """Do what the state asks for."""
+    work = _prepare if scene.request.state == "prepared" else _start
+    return work(client, run, scene, check_mode)
 
 
 def look(client: DockerClient, run: compose.Run, request: StartRequest, *, check_mode: bool) -> Scene:
@@ -263,8 +274,10 @@ def _prepare(client: DockerClient, run: compose.Run, scene: Scene, check_mode: b
     request = scene.request
     _refuse_pull(scene)
     pins = {one.pin: one.image_id for one in scene.decisions.values() if one.pin}
-    pins |= _before_pins(scene)
-    here = find_images(client, pins)
+    before = _before_pins(scene)
+    here = find_images(client, [*pins, *before])
+    # A name of before the run is given once: a run that goes on finds containers of its own.
+    pins |= {name: image for name, image in before.items() if here[name] is None}
     missing = {name: image for name, image in pins.items() if _id(here[name]) != image or image is None}
     result = _result(scene, changed=bool(missing) or any(one.action != REUSE for one in scene.decisions.values()))
     if check_mode:

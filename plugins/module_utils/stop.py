@@ -11,7 +11,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .docker_client import WORKING_DIRECTORY_LABEL
 from .errors import RollbackError
+from .exclusive import exclusive
 from .project import (
     ABSENT,
     API_ERRORS,
@@ -120,6 +122,17 @@ def stop_services(client: DockerClient, request: StopRequest, *, check_mode: boo
     request = check_request(request)
     begin = time.monotonic()
     containers = require_project(client, request.project)
+    if check_mode:
+        return _stop(client, request, containers, begin, check_mode=True)
+    with exclusive({one.labels.get(WORKING_DIRECTORY_LABEL, "") for one in containers}) as waited:
+        now = require_project(client, request.project) if waited else containers
+        return _stop(client, request, now, begin, check_mode=False)
+
+
+def _stop(
+    client: DockerClient, request: StopRequest, containers: list[Container], begin: float, *, check_mode: bool
+) -> dict[str, Any]:
+    """Stop what the containers show, and look at it."""
     kept = kept_containers(containers, request.keep)
     planned = plan(containers, request)
     done: list[Stopped] = []

@@ -175,7 +175,7 @@ def endpoint_check(option: dict[str, Any], release: str) -> Check:
         headers={str(key): str(value) for key, value in (option.get("headers") or {}).items()},
         validate_certs=option.get("validate_certs", True),
     )
-    query = compile_query(option["version_query"]) if option.get("version_query") else None
+    query = compile_query(option["version_query"]) if release and option.get("version_query") else None
     if latency is not None and not 0 < latency < float("inf"):
         raise _refused("endpoints.max_latency", latency, "a number of milliseconds above 0")
     endpoint = Endpoint(request, status, query, option.get("contains") or "", latency, release)
@@ -269,6 +269,8 @@ def judge_services(containers: list[Container]) -> Answer:
 def wrong_labels(containers: list[Container], label: str, release: str) -> str:
     """Return in words which running containers are labelled with another release; an absent label says nothing."""
     labelled = [(one.name, one.labels[label]) for one in containers if one.state == "running" and label in one.labels]
+    if not release:
+        return ""
     wrong = [
         f"{name} is labelled {printable(value, 80)}" for name, value in labelled if not same_release(value, release)
     ]
@@ -363,15 +365,17 @@ def checkout_checks(options: dict[str, Any], release: str, run: Run) -> list[Che
     if not os.path.isdir(path):  # noqa: PTH112 - a path of the managed host
         raise _refused("path", path, "the directory of a Git checkout on the managed host")
     checkout = Checkout(run, path)
-    tag = _begin(lambda: checkout.ask_tag(release))
-    checks = [Check(path, "tag", f"HEAD is tagged {release}", tag, waits=False)]
+    checks = []
+    if release:
+        tag = _begin(lambda: checkout.ask_tag(release))
+        checks.append(Check(path, "tag", f"HEAD is tagged {release}", tag, waits=False))
     if commit:
         if not _COMMIT.fullmatch(commit):
             raise _refused("commit", commit, "a commit id, 7 to 64 hexadecimal digits")
         head = _begin(lambda: checkout.ask_commit(commit))
         checks.append(Check(path, "commit", f"HEAD is {commit}", head, waits=False))
     name = package_name(path, package)
-    if name:
+    if name and release:
         version = _begin(lambda: checkout.ask_package(name, release))
         checks.append(Check(name, "package_json", f"version {release}", version, waits=False))
     return checks
@@ -409,7 +413,9 @@ def _refused(option: str, value: object, accepted: str) -> RollbackError:
 
 def plan(options: dict[str, Any], run: Run) -> list[Check]:
     """Return all checks that the options ask for; refuse wrong options, and options that ask for nothing."""
-    release = parse_release(options["version"])
+    release = parse_release(options["version"]) if options.get("version") else ""
+    if not (release or options.get("commit") or options.get("images")):
+        raise _refused("version", "", "the release that must answer; it may be left out only with commit or images")
     checks = [endpoint_check(one, release) for one in options.get("endpoints") or []]
     checks += checkout_checks(options, release, run)
     checks += container_checks(options, release)
@@ -483,7 +489,8 @@ def verify(options: dict[str, Any], run: Run) -> dict[str, Any]:
         raise _refused("stable_for", stable_for, f"less than timeout, which is {timeout:g} seconds")
     watch = Watch(plan(options, run), stable_for)
     done, rows, seconds = wait_for(watch.ask, timeout, interval, hopeless=watch.hopeless)
-    facts = evidence(watch, options["version"].strip(), done=done, seconds=seconds)
+    asked = str(options.get("version") or options.get("commit") or "What was asked for").strip()
+    facts = evidence(watch, asked, done=done, seconds=seconds)
     if done:
         return facts
     raise RollbackError(failure(facts, rows, timeout, stable_for), NEXT_STEP, **facts)

@@ -37,9 +37,12 @@ requirements:
   - jmespath >= 0.9 (only for O(endpoints[].version_query))
 options:
   version:
-    description: The release that must answer, for example C(v1.0.2).
+    description:
+      - The release that must answer, for example C(v1.0.2).
+      - May be left out with O(commit) or O(images), for a state that is no release. Tag, O(package_json) and versions
+        of endpoints are not asked then.
     type: str
-    required: true
+    default: ""
   endpoints:
     description: URLs to ask with GET. Up to five redirects are followed; headers stay with the host they are for.
     type: list
@@ -243,7 +246,7 @@ ENDPOINT = {
     "validate_certs": {"type": "bool", "default": True},
 }
 ARGUMENTS = {
-    "version": {"type": "str", "required": True},
+    "version": {"type": "str", "default": ""},
     "endpoints": {"type": "list", "elements": "dict", "default": [], "options": ENDPOINT},
     "project": {"type": "str"},
     "images": {"type": "dict", "default": {}},

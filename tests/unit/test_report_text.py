@@ -6,25 +6,14 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.usdx.rollback.plugins.module_utils import environment_file, report_text
+from ansible_collections.usdx.rollback.plugins.module_utils import report_text
 
 DATA = Path(__file__).parent / "data"
 STEPS = ["announce", "prepare_release", "stop_services", "switch_release", "start_services", "verify_release"]
-GIT_BACK = (
-    "git -C /opt/usdx-wexel checkout --detach a2496e92cf75b2c13f45f3eaa68d0565af577857 && "
-    "git -C /opt/usdx-wexel stash apply --index refs/rollback/20261124T161617Z-b8db/local-edits && "
-    "sed -i --follow-symlinks '/^APP_VERSION=/d' /opt/usdx-wexel/.env"
-)
-START_BACK = "docker start usdx-wexel-nginx-1 usdx-wexel-webapp-1 usdx-wexel-indexer-1"
-UP_BACK = (
-    "cd /opt/usdx-wexel && "
-    "docker compose -p usdx-wexel up --detach --no-build --no-deps indexer nginx webapp"
-)  # fmt: skip
 
 
 def load(name: str) -> dict[str, Any]:
@@ -174,11 +163,6 @@ def test_evidence_does_not_change_the_result() -> None:
     assert before == LOOP
 
 
-def back(situation: dict[str, Any]) -> list[str]:
-    """Return the commands of the way back, each in one line."""
-    return [" ".join(command.split()) for command in report_text.way_back(situation)]
-
-
 def last_words(situation: dict[str, Any]) -> str:
     """Return the last words of a run in one line."""
     return " ".join(report_text.way_out(situation).split())
@@ -258,134 +242,38 @@ def test_summary_names_what_was_killed_and_which_command_failed() -> None:
     assert lines[3].endswith("; killed: usdx-wexel-webapp-1")
 
 
-# The way back
+# The last words
 
 
 @pytest.mark.parametrize("step", ["announce", "prepare_release"])
 def test_before_the_stop_nothing_has_to_be_brought_back(step: str) -> None:
-    situation = failed_at(step)
-    assert back(situation) == []
-    words = last_words(situation)
+    words = last_words(failed_at(step))
     assert "Nothing that runs was touched: the services of v1.0.3 (a2496e92cf75) still run." in words
-    assert "type:" not in words
+    assert "usdx.rollback.undo" not in words
 
 
-def test_after_the_stop_the_containers_are_started_last_stopped_first() -> None:
+def test_after_the_stop_it_is_said_what_is_down_and_how_to_go_on_or_back() -> None:
     situation = failed_at("stop_services")
     stopped(situation["now"], "indexer", "nginx")
-    assert back(situation) == [START_BACK]
     words = last_words(situation)
     assert "Step 'Stop services' failed: " in words
     assert "Running: webapp. Down: indexer, nginx. The database was not touched." in words
-    assert f"To go back to v1.0.3 (a2496e92cf75), type on the host: {START_BACK} To go on" in words
-
-
-def test_only_containers_that_ran_are_started() -> None:
-    situation = failed_at("stop_services")
-    services = situation["plan"]["results"]["stop_services"]["services"]
-    services["nginx"]["containers"][0]["before"] = "exited"
-    services["webapp"]["containers"][0]["one_off"] = True
-    assert back(situation) == ["docker start usdx-wexel-indexer-1"]
-    services["indexer"]["containers"] = []
-    assert back(situation) == []
-
-
-def test_after_the_switch_the_tree_goes_back_and_the_start_does_not_wait_for_it() -> None:
-    """A checkout that failed half-way must not keep the services down: they start by a line of their own."""
-    situation = failed_at("switch_release")
-    assert back(situation) == [GIT_BACK, START_BACK]
-    assert f"type on the host: {GIT_BACK} {START_BACK} To go on" in last_words(situation)
-
-
-@pytest.mark.parametrize("step", ["start_services", "verify_release"])
-def test_after_the_start_tree_names_of_images_and_services_go_back(step: str) -> None:
-    situation = failed_at(step)
-    (line,) = back(situation)
-    assert line.startswith(f"{GIT_BACK} && docker tag sha256:c94b6448c5adc")
-    assert line.count("docker tag ") == 3
-    assert (
-        "docker tag sha256:e9051a9a0b916dd433889046a05d09170dbaaa93f9cd235d2d540f5df92ae0c7 usdx-wexel-nginx &&" in line
-    )
-    assert line.endswith(f" && {UP_BACK}")
+    assert "To go on, mend the cause and type: ansible-playbook usdx.rollback.resume" in words
+    assert "as it was before, v1.0.3 (a2496e92cf75), type: ansible-playbook usdx.rollback.undo" in words
+    assert words.count("-e run=20261124T161617Z-b8db") == 2
 
 
 def test_the_real_failure_is_told_whole() -> None:
     words = last_words(load("failed_run"))
     assert words.startswith("Step 'Verify rollback' failed: The project's command false failed: it returned 1.")
     assert "Running: indexer, nginx, webapp. Down: none." in words
-    assert words.endswith("run the same command again; what is done is found and kept.")
-
-
-def test_the_services_that_ran_come_back_not_those_of_the_release() -> None:
-    """A service that only the release has would make Compose refuse the former file; one that it lacks ran before."""
-    situation = failed_at("start_services")
-    results = situation["plan"]["results"]
-    results["prepare_release"]["services"]["added"] = {"action": "build", "before": None}
-    del results["prepare_release"]["services"]["nginx"]
-    results["stop_services"]["services"]["crashed"] = {"before": "exited", "containers": []}
-    assert back(situation)[0].endswith(f" && {UP_BACK}")
-
-
-def test_images_without_a_name_are_not_named() -> None:
-    situation = failed_at("start_services")
-    services = situation["plan"]["results"]["prepare_release"]["services"]
-    services["webapp"]["before"]["image"] = "registry:5000/webapp@sha256:00"
-    services["indexer"]["before"] = {"image": None, "image_id": None, "state": "absent"}
-    assert back(situation)[0].count("docker tag ") == 1
-
-
-def test_compose_files_and_awkward_names_are_quoted() -> None:
-    situation = failed_at("start_services")
-    situation["plan"].update(compose_files=["a b.yml", "c.yml"], directory="/opt/my app")
-    assert back(situation)[0].endswith(
-        "cd '/opt/my app' && docker compose -p usdx-wexel -f 'a b.yml' -f c.yml up --detach --no-build --no-deps "
-        "indexer nginx webapp"
-    )
-
-
-def test_files_that_compose_does_not_find_by_itself_are_named() -> None:
-    situation = failed_at("start_services")
-    tree = situation["plan"]["checkout"]["tree"]
-    prepared = situation["plan"]["results"]["prepare_release"]
-    prepared.update(config_files=[f"{tree}/deploy/stack.yml"], env_files=["/opt/usdx-wexel/.env"])
-    assert back(situation)[0].endswith(
-        "docker compose -p usdx-wexel -f deploy/stack.yml --env-file .env up --detach --no-build --no-deps "
-        "indexer nginx webapp"
-    )
-    prepared.update(config_files=[f"{tree}/docker-compose.yml"], env_files=[])
-    assert back(situation)[0].endswith(UP_BACK)
-
-
-def test_without_variables_no_file_is_edited() -> None:
-    situation = failed_at("switch_release")
-    del situation["plan"]["results"]["switch_release"]["variables"]
-    assert back(situation) == [GIT_BACK.rpartition(" && sed")[0], START_BACK]
-
-
-@pytest.mark.parametrize("value", ["1.0.3", "a|b&c\\d", "a b'c\"d e", "$(touch x)`y`", "", None])
-def test_the_commands_put_the_environment_file_back(tmp_path: Path, value: str | None) -> None:
-    """Run by a real shell: whatever stood there before, nothing of it is an expression."""
-    file = tmp_path / "my release.env"
-    other = "PASSWORD=x&y|z\n"
-    before = other if value is None else f"APP_VERSION={value}\n{other}"
-    file.write_text(environment_file.set_variables(before, {"APP_VERSION": "1.0.2"}))
-    assert file.read_text() != before
-    situation = failed_at("switch_release")
-    situation["plan"]["variables_file"] = str(file)
-    switch = situation["plan"]["results"]["switch_release"]
-    switch["undo"] = []
-    switch["variables"]["before"] = {"APP_VERSION": value}
-    line = back(situation)[0]
-    subprocess.run(["sh", "-c", line], check=True, cwd=tmp_path)
-    assert file.read_text() == before
-    assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
 def test_when_another_host_failed_the_way_back_is_still_printed() -> None:
     situation = failed_at("stop_services") | {"failure": report_text.failure({})}
     words = last_words(situation)
     assert "Step 'Stop services' failed: Another host failed; its message stands above. Mend that host" in words
-    assert f"type on the host: {START_BACK} To go on" in words
+    assert "usdx.rollback.undo" in words
 
 
 @pytest.mark.parametrize("now", [{}, {"failed": True, "msg": "The Docker daemon does not answer"}])
@@ -393,10 +281,8 @@ def test_a_daemon_that_is_gone_is_not_taken_for_services_that_are_down(now: dict
     words = last_words(failed_at("start_services") | {"now": now})
     assert "What runs now could not be seen." in words
     assert "Down:" not in words
-    assert UP_BACK in words
 
 
 def test_a_failure_before_the_first_step() -> None:
     situation = load("failed_run") | {"step": "", "events": []}
     assert last_words(situation).startswith("The run failed: ")
-    assert back(situation) == []

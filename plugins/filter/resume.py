@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filters that tell what of a run is done, and what was there before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.usdx.rollback.plugins.module_utils import resume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class FilterModule:
+    """Offer the functions as filters, each under its own name."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        functions = (
+            resume.done_steps,
+            resume.images_before,
+            resume.resumed_inputs,
+            resume.services_before,
+            resume.settled_steps,
+            resume.undo_inputs,
+            resume.variables_before,
+        )
+        return {function.__name__: function for function in functions}

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of a run that was cut off is done, and what was there before a run that is undone.
+
+Everything here is a pure function of the run's journal and of what the steps say today in check mode.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+DONE, OPEN = "done", "open"
+_DATABASE = ("revert_migrations", "restore_database")
+# What they did cannot be seen in the state of the host, or must not be done twice: the journal alone counts.
+_ONCE = ("announce", *_DATABASE, "verify_release", "monitor_release", "communicate")
+_PROOFS = ("verify_release", "monitor_release")
+
+
+def settled_steps(run: dict[str, Any]) -> list[str]:
+    """Return the steps that are not even planned again.
+
+    They are those that count once when they are done; the stop when the start has begun, because what runs since is
+    what the start has made; and the preparation of a database that has been changed.
+    """
+    states = {step["name"]: step["state"] for step in run.get("steps", [])}
+    done = [name for name, state in states.items() if state == DONE]
+    settled = {name for name in done if name in _ONCE}
+    if states.get("start_services", OPEN) != OPEN and "stop_services" in done:
+        settled.add("stop_services")
+    if "prepare_database" in done and any(name in done for name in _DATABASE):
+        settled.add("prepare_database")
+    return [name for name in done if name in settled]
+
+
+def done_steps(run: dict[str, Any], results: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the steps that are not carried out again: those of ``settled_steps``, and those that would change nothing.
+
+    ``results`` is what the steps say today in check mode. A host that was restarted may have started services again
+    that were stopped, so the journal alone does not tell. What is started again is verified again.
+    """
+    settled = settled_steps(run)
+    done = [
+        step["name"]
+        for step in run.get("steps", [])
+        if step["state"] == DONE
+        and (step["name"] in settled or results.get(step["name"], {}).get("would_change") is False)
+    ]
+    return done if "start_services" in done else [name for name in done if name not in _PROOFS]
+
+
+def resumed_inputs(run: dict[str, Any], accept_data_loss: object = "") -> dict[str, Any]:
+    """Return what was asked for, with what was decided in the place of what was left open.
+
+    Evidence has changed since: the backup from before the deployment, say, cannot be told any more once the services
+    of the release have been made. ``accept_data_loss`` replaces what was accepted, when it is given.
+    """
+    inputs = {**run.get("inputs", {}), "version": run["version"], "commit": run["commit"]}
+    if run.get("undo_of"):
+        del inputs["commit"]
+    database = run.get("plan", {}).get("results", {}).get("prepare_database", {})
+    if database.get("decision"):
+        inputs["database"] = database["decision"]
+    if (database.get("backup") or {}).get("path"):
+        inputs["backup"] = database["backup"]["path"]
+    return inputs | ({} if accept_data_loss in ("", None) else {"accept_data_loss": accept_data_loss})
+
+
+def undo_inputs(run: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
+    """Return what an undo of a run asks for: the place where it began, and its database where it was worked on.
+
+    ``typed`` holds what the operator gave, empty where nothing: ``reason`` and ``accept_data_loss``.
+    """
+    before = run.get("from", {})
+    begun = {step["name"] for step in run.get("steps", []) if step["state"] not in (OPEN, "skipped")}
+    return {
+        "version": before.get("release") or before.get("describe") or str(before.get("commit"))[:12],
+        "database": "undo" if begun & set(_DATABASE) else "skip",
+        **{name: value for name, value in typed.items() if value not in ("", None)},
+        "reason": typed.get("reason") or f"undo of run {run['run_id']}",
+    }
+
+
+# --- what was there before a run ---
+
+_ALIVE = ("running", "restarting", "paused")
+
+
+def _stopped(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the services as the plan of the run has seen them."""
+    found: dict[str, dict[str, Any]] = run.get("plan", {}).get("results", {}).get("stop_services", {})
+    return found.get("services", {})
+
+
+def services_before(run: dict[str, Any], services: list[Any]) -> list[Any]:
+    """Return the application services that ran before a run, in their groups; all of them without a run."""
+    alive = {name for name, service in _stopped(run).items() if service.get("before") in _ALIVE}
+    if not run:
+        return services
+    groups = [group if isinstance(group, list) else [group] for group in services]
+    return [kept for group in groups if (kept := [name for name in group if name in alive])]
+
+
+def images_before(run: dict[str, Any]) -> dict[str, str]:
+    """Return the id of the image of each service that ran before a run; nothing without a run."""
+    prepared = run.get("plan", {}).get("results", {}).get("prepare_release", {}).get("services", {})
+    alive = {name for name, service in _stopped(run).items() if service.get("before") in _ALIVE}
+    return {
+        name: service["before"]["image_id"]
+        for name, service in prepared.items()
+        if name in alive and (service.get("before") or {}).get("image_id")
+    }
+
+
+def variables_before(run: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables of the release as they were set before a run, null where not set; as given without a run."""
+    if not run:
+        return variables
+    switched = run.get("plan", {}).get("results", {}).get("switch_release", {})
+    before: dict[str, Any] = switched.get("variables", {}).get("before", {})
+    return before

@@ -1,0 +1,220 @@
+#!/usr/bin/env python
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The drill of the killed controller: SIGKILL at random moments of a run, then one resume or one undo.
+
+After a resume the stack must be as it is after a run that nobody killed; after an undo exactly as before the run. It is
+looked at from outside: Docker, Git, the files, the catalog and the rows of the database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+import cut_off  # noqa: E402 - lies in a folder that is no package
+import snapshot  # noqa: E402
+
+PLAYBOOKS = {
+    "application_bug": ["application_bug.yml", "-e", "version=v1.0.2"],
+    "database_migration": ["database_migration.yml", "-e", "version=v1.0.2", "-e", "accept_data_loss=1h"],
+}
+# What only grows or moves while the application serves is not compared, but must not get less.
+STABLE = ("pools", "users")
+
+
+@dataclass
+class Drill:
+    """One stack that is rolled back, killed, and looked at, again and again."""
+
+    directory: Path
+    scenario: str
+    approved: list[str]
+
+    @property
+    def state_directory(self) -> Path:
+        """Where the journals are."""
+        return self.directory / "state"
+
+    @property
+    def project(self) -> str:
+        """The Compose project."""
+        return str(json.loads((self.directory / "demo.json").read_text(encoding="utf-8"))["project"])
+
+    def play(self, argv: list[str], **more: Any) -> cut_off.Typed:
+        """Type a playbook on this stack."""
+        return cut_off.type_playbook(
+            ["-i", "inventories/demo", *argv, *self.approved], USDX_DEMO_DIRECTORY=str(self.directory), **more
+        )
+
+    def look(self) -> dict[str, Any]:
+        """Return what must be the same: code, files, services and their images, database and its stable rows."""
+        checkout = self.directory / "project"
+        containers = {
+            one["service"]: [one["image"], one["status"], one["health"]]
+            for one in snapshot.containers().values()
+            if one["project"] == self.project
+        }
+        (database,) = snapshot.sql(self.project, "SELECT oid FROM pg_database WHERE datname = 'usdx_wexel'")
+        return {
+            "head": snapshot.lines("git", "rev-parse", "HEAD", cwd=checkout),
+            "branch": subprocess.run(
+                ["git", "symbolic-ref", "--quiet", "HEAD"], cwd=checkout, check=False, capture_output=True, text=True
+            ).stdout,
+            "status": snapshot.lines("git", "status", "--porcelain", cwd=checkout),
+            "tree": snapshot.tree(checkout),
+            "containers": containers,
+            "database": database,
+            "schema": snapshot.sql(self.project, "SELECT version_num FROM alembic_version"),
+            **{table: snapshot.sql(self.project, f"SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} t")
+               for table in STABLE},
+        }  # fmt: skip
+
+    def rows(self) -> int:
+        """Return the number of rows that the application adds to."""
+        return int(snapshot.sql(self.project, "SELECT count(*) FROM events")[0])
+
+    def last_run(self) -> str:
+        """Return the id of the newest run; empty when there is none."""
+        return max(cut_off.journals(self.state_directory), default="")
+
+    def acted(self, run_id: str) -> bool:
+        """Tell whether a run has stopped anything yet."""
+        journal = cut_off.journals(self.state_directory).get(run_id)
+        begun = {event.get("step") for event in cut_off.events(journal)} if journal else set()
+        return "stop_services" in begun
+
+
+def differences(wanted: dict[str, Any], seen: dict[str, Any], but: tuple[str, ...] = ()) -> list[str]:
+    """Return what is not the same, in words."""
+    return [
+        f"{key}: {seen[key]} instead of {wanted[key]}" for key in wanted if key not in but and wanted[key] != seen[key]
+    ]
+
+
+def healthy(drill: Drill) -> None:
+    """Wait until every container that has a health check has passed it: Docker asks only every few seconds."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if all(one[2] in (None, "healthy") for one in drill.look()["containers"].values()):
+            return
+        time.sleep(0.5)
+
+
+def undo(drill: Drill, run_id: str) -> list[str]:
+    """Undo a run; return what went wrong."""
+    done = drill.play(["undo.yml", "-e", f"run={run_id}", "-e", "accept_data_loss=true"])
+    return [] if done.code == 0 else [f"undo ended with {done.code}:\n{done.screen[-3000:]}"]
+
+
+def one_kill(
+    drill: Drill, moment: float, *, group: bool, resume: bool, before: dict[str, Any], after: dict[str, Any]
+) -> list[str]:
+    """Kill a run at a moment and recover; return what went wrong. In the end the stack is as before."""
+    former, rows = drill.last_run(), drill.rows()
+    killed = drill.play(PLAYBOOKS[drill.scenario], kill_when=lambda seconds: seconds > moment, whole_group=group)
+    run_id = drill.last_run()
+    wrong: list[str] = []
+    step = "before its journal"
+    if run_id != former:
+        begun = [
+            event["step"]
+            for event in cut_off.events(cut_off.journals(drill.state_directory)[run_id])
+            if event["event"] == "step_started"
+        ]
+        step = begun[-1] if begun else "before its first step"
+    print(
+        f"  killed after {killed.seconds} s, {step}; {'everything' if group else 'the controller alone'}; ",
+        end="",
+        flush=True,
+    )
+    if not killed.killed:
+        print("it had ended;", end=" ")
+    if run_id == former or not (drill.acted(run_id) or resume):
+        print("nothing was changed", flush=True)
+        healthy(drill)
+        return differences(before, drill.look())
+    if resume and killed.killed:
+        done = drill.play(["resume.yml", "-e", f"run={run_id}"])
+        if done.code != 0:
+            wrong.append(f"resume ended with {done.code}:\n{done.screen[-3000:]}")
+        healthy(drill)
+        wrong += differences(after, drill.look(), but=("database",))
+        print("resumed", end=", ", flush=True)
+    wrong += undo(drill, run_id)
+    healthy(drill)
+    wrong += differences(before, drill.look())
+    if drill.rows() < rows:
+        wrong.append(f"{rows - drill.rows()} rows are lost")
+    print("undone" if not wrong else f"WRONG: {wrong}", flush=True)
+    return wrong
+
+
+def carry_out(options: argparse.Namespace) -> int:
+    """Measure an undisturbed run, then kill as often as asked; return how often something was wrong."""
+    drill = Drill(options.directory.resolve(), options.scenario, options.approved)
+    healthy(drill)
+    before = drill.look()
+    whole = drill.play(PLAYBOOKS[drill.scenario])
+    if whole.code:
+        print(whole.screen)
+        return 1
+    healthy(drill)
+    after = drill.look()
+    print(f"{drill.scenario}: an undisturbed run takes {whole.seconds} s", flush=True)
+    wrong = undo(drill, drill.last_run())
+    healthy(drill)
+    wrong += differences(before, drill.look())
+    if wrong:
+        print("\n".join(wrong))
+        return 1
+    chosen = random.Random(options.seed)  # noqa: S311 - moments, not secrets
+    bad = 0
+    for number in range(1, options.kills + 1):
+        print(f"{number} of {options.kills}:", end="", flush=True)
+        moment = chosen.uniform(0, whole.seconds)
+        if options.late:
+            moment = chosen.uniform(whole.seconds * 0.3, whole.seconds)
+        wrong = one_kill(
+            drill,
+            moment,
+            group=chosen.random() < 0.5,
+            resume=number % 2 == 1,
+            before=before,
+            after=after,
+        )
+        if wrong:
+            bad += 1
+            print("\n".join(wrong), flush=True)
+            if options.stop:
+                break
+    print(f"{options.kills - bad} passed, {bad} failed")
+    return bad
+
+
+def main() -> int:
+    """Read the command line and carry the drill out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--directory", type=Path, required=True, help="of a demo stack that runs v1.0.3 (demo.py up)")
+    parser.add_argument("--scenario", choices=list(PLAYBOOKS), default="database_migration")
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--late", action="store_true", help="kill only in the last two thirds, where the outage is")
+    parser.add_argument("--stop", action="store_true", help="at the first that goes wrong, and leave it for a look")
+    parser.add_argument("--approved", nargs="*", default=["-e", "approved_by=drill"], help="more options of each run")
+    options = parser.parse_args()
+    print(f"seed {options.seed}")
+    return 1 if carry_out(options) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
