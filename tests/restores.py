@@ -27,7 +27,8 @@ DEFAULTS: dict[str, Any] = {
     "state": "restored", "backup": None, "jobs": 2, "verify_queries": [], "expected_rows": [],
     "min_rows_ratio": 0.0, "cutover": "auto", "cutover_timeout": 3.0,
     "min_free_ratio": 1.2, "allow_newer_dump": False, "allow_other_tables": False, "allow_replication_objects": False,
-    "dumped_database": "", "force": False, "keep": 1, "min_age_hours": 24.0, "run_id": "", "progress_file": None,
+    "dumped_database": "", "force": False, "keep": 1, "min_age_hours": 24.0, "run_id": "", "undo_of": "",
+    "progress_file": None,
     "project": None, "service": None, "docker_host": None, "ssl_mode": "prefer", "ca_cert": None,
     "maintenance_db": MAINTENANCE,
 }  # fmt: skip

@@ -51,8 +51,10 @@ options:
         that is ready, and changes the names.
       - V(copied) puts a copy of the live database into its place and keeps the live one, so that what comes next, such
         as a migration that is reverted, works on the copy and can be undone. Stop what uses the database before. A
-        second call with the same O(run_id) does nothing.
-      - V(undone) changes the names back. The restored database is then the one that is kept.
+        second call with the same O(run_id) does nothing; to begin anew with what was half done on the copy, undo it
+        first, with that run in both O(undo_of) and O(run_id).
+      - V(undone) changes the names back. The restored database is then the one that is kept. With O(undo_of) it undoes
+        what that run changed and nothing else.
       - V(cleaned) drops databases that earlier runs left, by O(keep) and O(min_age_hours).
     type: str
     choices: [restored, verified, copied, undone, cleaned]
@@ -156,6 +158,17 @@ options:
     description: The run that this belongs to, noted on the databases. V(cleaned) drops nothing of the same run.
     type: str
     default: ''
+  undo_of:
+    description:
+      - Only with O(state=undone). The run, by its O(run_id), whose change is undone; the database that was live before
+        it comes back. Without this option the newest kept database comes back, whichever run kept it.
+      - An undo is undone by naming the O(run_id) that it had.
+      - Nothing changes when this was done by an earlier call with the same O(run_id) (RV(already)), and when no
+        database here was kept by that run, or its change was undone by another run (RV(nothing_to_undo)). A database
+        that V(cleaned) has dropped cannot be known any more.
+      - Refused when a later run changed the live database again; that one must be undone first.
+    type: str
+    default: ''
   progress_file:
     description:
       - File on the managed host to which a line of JSON is appended when a phase begins and ends, and once a second
@@ -200,6 +213,17 @@ EXAMPLES = r"""
     login_user: usdx
     login_password: "{{ vault_database_password }}"
     db: usdx_wexel
+
+- name: Take back what one run changed, and only that
+  usdx.rollback.pg_safe_restore:
+    state: undone
+    undo_of: 20261124T193000Z-4f2a
+    run_id: 20261124T201500Z-91bc
+    project: usdx-wexel
+    service: db
+    login_user: usdx
+    login_password: "{{ vault_database_password }}"
+    db: usdx_wexel
 """
 
 RETURN = r"""
@@ -227,6 +251,23 @@ already:
   description: When the wanted state was reached by an earlier run.
   type: str
   returned: when nothing had to be done
+nothing_to_undo:
+  description: That the run O(undo_of) keeps no database here, so that there is nothing to bring back.
+  type: bool
+  returned: when it is so
+undone_by:
+  description: The run that has undone the run O(undo_of); empty for one without an id.
+  type: str
+  returned: when it was undone before
+later_run:
+  description: The run that changed the live database after the run O(undo_of).
+  type: str
+  returned: when it is refused because of that
+databases:
+  description: The databases that the run O(undo_of) and RV(later_run) keep.
+  type: list
+  elements: str
+  returned: when it is refused because of that
 side_database:
   description: The database that was loaded beside the live one.
   type: str
@@ -345,6 +386,7 @@ ARGUMENTS = {
     "keep": {"type": "int", "default": 1},
     "min_age_hours": {"type": "float", "default": 24},
     "run_id": {"type": "str", "default": ""},
+    "undo_of": {"type": "str", "default": ""},
     "progress_file": {"type": "path"},
 }
 

@@ -25,6 +25,7 @@ from .connection import PSYCOPG2_IMPORT_ERROR, Login, message
 from .cutover import Swap, cut_over, end_sessions, unfence
 from .disk import Disk
 from .dump import CopyEnd, CopyStart, Statement
+from .history import mark_of_displaced, undone_by, way_back
 from .loader import Loader
 from .names import beside, is_side_name, kept_database, side_database, write_mark
 from .preflight import (
@@ -103,6 +104,7 @@ class Options:
     keep: int = 1
     min_age_hours: float = 24.0
     run_id: str = ""
+    undo_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def restore(
     work = _WORK[given["state"]]
     try:
         _check_numbers(given)
+        _check_undo(given)
         progress = Progress(given.get("progress_file"))
         login, container = login_of(given)
         known = {name: given[name] for name in Options.__dataclass_fields__ if given.get(name) is not None}
@@ -173,6 +176,14 @@ def _check_numbers(given: dict[str, Any]) -> None:
     for option, least in (("jobs", 1), ("keep", 0), ("min_age_hours", 0), ("cutover_timeout", 0.1)):
         if given[option] < least:
             raise RollbackError(f"{option} is {given[option]}. Nothing was changed.", f"Give {least} or more.")
+
+
+def _check_undo(given: dict[str, Any]) -> None:
+    if given.get("undo_of") and given["state"] != "undone":
+        raise RollbackError(
+            f"undo_of is given, but state is {given['state']}. Nothing was changed.",
+            "Give state=undone to undo that run, or leave undo_of out.",
+        )
 
 
 class _Restore:
@@ -626,8 +637,42 @@ def _copy(run: _Restore, live: Database, name: str) -> None:
 def _undone(run: _Restore) -> dict[str, Any]:
     """Change the names back: the kept database becomes the live one, the restored one is kept, frozen."""
     situation = _mend_fence(run, run.situation())
-    live, kept = situation.live, situation.latest("kept")
-    if kept is None:
+    live, wanted = situation.live, run.options.undo_of
+    if wanted:
+        way = way_back(situation.kept, live.oid, wanted)
+    else:
+        latest = situation.latest("kept")
+        way = [latest] if latest else []
+    if not way:
+        return _nothing_to_undo(run, situation)
+    for one in way:
+        if one.invalid:
+            raise RollbackError(
+                f"{one.name} cannot come back: dropping it was begun and interrupted. Nothing was changed.",
+                "What is left of it goes with state=cleaned. Restore a backup instead.",
+            )
+    run.warnings += check_server(run.cursor, live, 1, allow_replication=run.options.allow_replication_objects)
+    first, last = _name_of_displaced(run, live.name, way[0]), way[-1]
+    texts = difference.of_undo(live.name, live.oid, last.name, last.oid, first)
+    facts: dict[str, Any] = {"changed": True, "old_database": first, "restored_oid": last.oid, "diff": texts}
+    for number, incoming in enumerate(way):
+        if run.check:
+            break
+        comment = databases(run.cursor)[live.name].comment
+        own = {"at": _now(), "run_id": run.options.run_id, "comment": comment}
+        mark = mark_of_displaced(incoming.mark, incoming.oid, **own)
+        name = _name_of_displaced(run, live.name, incoming) if number else first
+        swap = Swap(
+            live.name, incoming.name, name, write_mark(**mark), str(incoming.mark.get("comment", "")), incoming.mark
+        )
+        facts.update(_change_names(run, swap, incoming.oid))
+    return _result(run, situation=situation, **facts)
+
+
+def _nothing_to_undo(run: _Restore, situation: _Situation) -> dict[str, Any]:
+    """Say by whom it was undone, or that there is nothing; refuse where that cannot be said."""
+    live, wanted = situation.live, run.options.undo_of
+    if not wanted:
         undone = situation.latest("undone")
         if undone is None:
             raise RollbackError(
@@ -635,22 +680,19 @@ def _undone(run: _Restore) -> dict[str, Any]:
                 "A kept database is there after state=restored and until state=cleaned. Look with \\l+ in psql.",
             )
         return _result(run, changed=False, situation=situation, old_database=undone.name, already=undone.mark["at"])
-    run.warnings += check_server(run.cursor, live, 1, allow_replication=run.options.allow_replication_objects)
-    name = _free_name(run, beside(live.name, f"undone_{_now()}"))
-    texts = difference.of_undo(live.name, live.oid, kept.name, kept.oid, name)
-    facts: dict[str, Any] = {"changed": True, "old_database": name, "restored_oid": kept.oid, "diff": texts}
-    if not run.check:
-        mark = {
-            **kept.mark,
-            "kind": "undone",
-            "live_oid": kept.oid,
-            "at": _now(),
-            "run_id": run.options.run_id,
-            "comment": live.comment,
-        }
-        swap = Swap(live.name, kept.name, name, write_mark(**mark), str(kept.mark.get("comment", "")), kept.mark)
-        facts.update(_change_names(run, swap, kept.oid))
-    return _result(run, situation=situation, **facts)
+    undone = undone_by(situation.kept, live.name, live.oid, wanted, run.options.run_id)
+    if undone is None:
+        return _result(run, changed=False, situation=situation, nothing_to_undo=True)
+    by = str(undone.mark.get("run_id", ""))
+    facts: dict[str, Any] = {"old_database": undone.name, "undone_by": by}
+    facts.update({"already": undone.mark["at"]} if by == run.options.run_id else {"nothing_to_undo": True})
+    return _result(run, changed=False, situation=situation, **facts)
+
+
+def _name_of_displaced(run: _Restore, live: str, incoming: Database) -> str:
+    """Return the name for the database that leaves: it is a kept one again when an undo is undone."""
+    again = incoming.mark.get("kind") == "undone"
+    return _free_name(run, kept_database(live, _now()) if again else beside(live, f"undone_{_now()}"))
 
 
 def _cleaned(run: _Restore) -> dict[str, Any]:
