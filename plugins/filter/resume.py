@@ -19,6 +19,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         functions = (
+            resume.database_changed_at,
             resume.done_steps,
             resume.images_before,
             resume.resumed_inputs,

@@ -45,14 +45,16 @@ def database_decision(evidence: dict[str, Any]) -> dict[str, Any]:
     ``evidence`` holds ``asked`` (what the operator typed), ``backup`` (a backup that was found, or nothing),
     ``passed_over`` (why others were not taken), ``comparison`` (with the schema of that backup, or nothing),
     ``reversible`` (what the inventory says of the migrations), ``revertible`` (whether a command to revert them is
-    configured), ``kept`` (the database that the live one replaced, or nothing) and ``runs_already`` (whether the
-    services run the release).
+    configured), ``kept`` (the database that the live one replaced, or nothing), ``undo_of`` (the run whose change is
+    taken back, or nothing) and ``runs_already`` (whether the services run the release).
     """
     return _DECISIONS[evidence["asked"]](evidence)
 
 
 def _undo(evidence: dict[str, Any]) -> dict[str, Any]:
     kept = evidence["kept"]
+    if evidence.get("undo_of"):
+        return _decided(UNDO, f"what the run {evidence['undo_of']} changed is taken back")
     if not kept and evidence["runs_already"]:
         return _decided(SKIP, "the live database replaced no other, and the release runs already")
     if not kept:

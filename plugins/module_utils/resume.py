@@ -91,6 +91,14 @@ def _stopped(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found.get("services", {})
 
 
+def database_changed_at(run: dict[str, Any]) -> str:
+    """Return when a run began to change the database; empty when it did not. What was written since is lost by an undo."""
+    begun = [
+        step for step in run.get("steps", []) if step["name"] in _DATABASE and step["state"] not in (OPEN, "skipped")
+    ]
+    return str(begun[0]["start"]) if begun else ""
+
+
 def services_before(run: dict[str, Any], services: list[Any]) -> list[Any]:
     """Return the application services that ran before a run, in their groups; all of them without a run."""
     alive = {name for name, service in _stopped(run).items() if service.get("before") in _ALIVE}

@@ -124,3 +124,11 @@ def test_without_a_run_everything_is_as_given() -> None:
     assert resume.services_before({}, ["web", ["api"]]) == ["web", ["api"]]
     assert resume.images_before({}) == {}
     assert resume.variables_before({}, {"VERSION": "1"}) == {"VERSION": "1"}
+
+
+def test_what_an_undo_loses_is_counted_from_the_change_of_the_database() -> None:
+    run = cut_off_in("switch_release", revert_migrations="skipped")
+    for step in run["steps"]:
+        step["start"] = f"2026-11-24T15:{len(step['name']):02d}:00.000+00:00"
+    assert resume.database_changed_at(run) == "2026-11-24T15:16:00.000+00:00"
+    assert resume.database_changed_at(cut_off_in("stop_services")) == resume.database_changed_at({}) == ""
