@@ -92,7 +92,7 @@ def _stopped(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def database_changed_at(run: dict[str, Any]) -> str:
-    """Return when a run began to change the database; empty when it did not. What was written since is lost by an undo."""
+    """Return when a run began to change the database, empty when it did not: what was written since, an undo loses."""
     begun = [
         step for step in run.get("steps", []) if step["name"] in _DATABASE and step["state"] not in (OPEN, "skipped")
     ]
