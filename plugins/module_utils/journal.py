@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EVENTS = (
     "run_started",
+    "run_resumed",
     "step_started",
     "step_finished",
     "step_failed",
@@ -57,14 +58,24 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+def is_run_id(name: str) -> bool:
+    """Tell whether a name is that of a run: its UTC stamp and a random part."""
+    return len(name) <= _RUN_ID_LIMIT and _RUN_ID.fullmatch(name) is not None
+
+
+def runs_path(state_directory: str) -> str:
+    """Return the directory that holds a directory for each run."""
+    return os.path.join(state_directory, "runs")  # noqa: PTH118 - of the managed host
+
+
 def journal_path(state_directory: str, run_id: str) -> str:
     """Return the path of the journal of a run; refuse a run id that is none."""
-    if len(run_id) > _RUN_ID_LIMIT or not _RUN_ID.fullmatch(run_id):
+    if not is_run_id(run_id):
         raise RollbackError(
             f"run_id={run_id!r} is not a run id. Nothing was written.",
             "Give the UTC stamp and the random part of the run, for example 20261124T150405Z-3f9a.",
         )
-    return os.path.join(state_directory, "runs", run_id, "journal.jsonl")  # noqa: PTH118 - of the managed host
+    return os.path.join(runs_path(state_directory), run_id, "journal.jsonl")  # noqa: PTH118 - of the managed host
 
 
 def releases_path(state_directory: str) -> str:
@@ -145,10 +156,10 @@ def _step(before: Step | None, name: str, state: str, event: dict[str, Any]) -> 
         return Step(name, state, event["time"], None, None, event["facts"])
     start = before.start if before and before.state == "running" else event["time"]
     facts = {**(before.facts if before and before.state == "running" else {}), **event["facts"]}
-    return Step(name, state, start, event["time"], _seconds(start, event["time"]), facts)
+    return Step(name, state, start, event["time"], seconds_between(start, event["time"]), facts)
 
 
-def _seconds(start: str, end: str) -> float:
+def seconds_between(start: str, end: str) -> float:
     """Return the seconds between two times of events; never less than zero, should the clock have been set back."""
     first, last = parse_time(start), parse_time(end)
     return max(0.0, round((last - first).total_seconds(), 3)) if first and last else 0.0

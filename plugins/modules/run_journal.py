@@ -54,6 +54,7 @@ options:
         required: true
         choices:
           - run_started
+          - run_resumed
           - step_started
           - step_finished
           - step_failed
@@ -68,6 +69,7 @@ options:
         type: dict
         default: {}
 seealso:
+  - module: usdx.rollback.run_info
   - module: usdx.rollback.version_verify
 """
 
