@@ -25,6 +25,10 @@ _DEFAULT_FILES = {
     for end in ("yaml", "yml")
 }
 # Ansible says nothing of its own when it is interrupted, so it is said before.
+_ACCEPT = (
+    "Not accepted yet: a real run refuses this loss. Add -e accept_data_loss=true, or a limit: 4h, a number of rows."
+)
+_ONLY_A_PLAN = "Nothing was changed: this is a plan. 'changed' in the recap counts what a real run would change."
 _CUT_OFF = "If this run is cut off, services may be down: type the same command again, it finds what is done."
 
 
@@ -145,7 +149,7 @@ def _switch_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _database_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+def _database_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     decision, backup, loss = result["decision"], result.get("backup") or {}, result.get("loss") or {}
     lines = [f"{decision}: {result['reason']}"]
     if decision == "restore":
@@ -156,6 +160,7 @@ def _database_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
         lines.append("is loaded and proved beside the live database" if result["would_change"] else already)
     if decision in {"restore", "undo"} and result["would_change"]:
         lines.append(f"the live database loses {loss_text(loss)}")
+        lines += [_ACCEPT] if plan.get("loss_refusal") else []
     lines += [f"not taken: {reason}" for reason in result.get("passed_over", [])[:3]]
     return lines + [f"note: {warning}" for warning in (result.get("preview") or {}).get("warnings", [])]
 
@@ -218,7 +223,7 @@ def _left_lines(plan: dict[str, Any]) -> list[str]:
         if keys
     ]
     warnings: list[str] = plan["checkout"].get("warnings", [])
-    return [*lines, *[f"Note: {warning}" for warning in warnings], _CUT_OFF]
+    return [*lines, *[f"Note: {warning}" for warning in warnings], _ONLY_A_PLAN if plan.get("check_mode") else _CUT_OFF]
 
 
 def candidate_lines(info: dict[str, Any]) -> list[str]:
@@ -345,9 +350,13 @@ def database_changed(situation: dict[str, Any]) -> str:
     for one in told:
         facts = one.get("facts", {})
         if one.get("step") in _DATABASE_STEPS and facts.get("old_database"):
+            only = (
+                " What was written into it since it replaced the other is in it alone; no command below brings it back."
+            )
             return (
                 f"The database {plan.get('database')} was changed ({facts.get('decision')}); "
                 f"the former one is kept as {facts['old_database']}."
+                + (only if facts.get("decision") == "undo" else "")
             )
     if situation["step"] == "restore_database" and situation["failure"].get("live_untouched") is False:
         return f"Whether the database {plan.get('database')} was changed is not known."
