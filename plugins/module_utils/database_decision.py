@@ -18,6 +18,7 @@ _DURATION = re.compile(r"(\d+)\s*([smhd])")
 _WRITTEN = "%Y-%m-%dT%H:%M:%SZ"
 _FEW = 3
 _TABLES = 5
+_WHICH_BACKUP = "-e backup=PATH, or -e backup_before=TIME, the moment at which the bad release was deployed"
 
 
 def deployed_at(services: dict[str, dict[str, Any]], checkout: dict[str, Any]) -> str:
@@ -85,7 +86,11 @@ def _auto(evidence: dict[str, Any]) -> dict[str, Any]:
     comparison = evidence["comparison"] or {}
     if not evidence["backup"]:
         if evidence["runs_already"]:
-            return _decided(SKIP, "the services run the release already")
+            return _decided(
+                SKIP,
+                "it was not looked at: the services run the release already, so no deployment tells which backup is "
+                f"older than it. If the database must go back as well, add {_WHICH_BACKUP}",
+            )
         return _no_backup(evidence)
     if not comparison.get("comparable"):
         return _refused(
@@ -135,6 +140,12 @@ def _refused(what: str, way_out: str) -> dict[str, Any]:
 
 def _no_backup(evidence: dict[str, Any]) -> dict[str, Any]:
     seen = "; ".join(evidence["passed_over"][:_FEW])
+    if evidence["runs_already"] and not seen:
+        return _refused(
+            f"database={evidence['asked']} needs a backup from before the deployment, and the services run the release "
+            "already: no deployment tells which backup that is.",
+            f"Name it with {_WHICH_BACKUP}; or give -e database=skip when the release works with it as it is.",
+        )
     return _refused(
         f"database={evidence['asked']} needs a whole backup from before the deployment, and none was found"
         + (f" ({seen})." if seen else "."),

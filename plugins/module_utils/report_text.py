@@ -18,6 +18,10 @@ _SHORT = 12
 _DATABASE_STEPS = {"revert_migrations", "restore_database"}
 # Steps that leave what runs as it runs.
 _BEFORE_THE_OUTAGE = {"announce", "prepare_release", "prepare_database"}
+_ACCEPT = (
+    "Not accepted yet: a real run refuses this loss. Add -e accept_data_loss=true, or a limit: 4h, a number of rows."
+)
+_ONLY_A_PLAN = "Nothing was changed: this is a plan. 'changed' in the recap counts what a real run would change."
 
 
 def evidence(result: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def _switch_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _database_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+def _database_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     decision, backup, loss = result["decision"], result.get("backup") or {}, result.get("loss") or {}
     lines = [f"{decision}: {result['reason']}"]
     if decision == "restore":
@@ -153,6 +157,7 @@ def _database_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
         lines.append("is loaded and proved beside the live database" if result["would_change"] else already)
     if decision in {"restore", "undo"} and result["would_change"]:
         lines.append(f"the live database loses {loss_text(loss)}")
+        lines += [_ACCEPT] if plan.get("loss_refusal") else []
     lines += [f"not taken: {reason}" for reason in result.get("passed_over", [])[:3]]
     return lines + [f"note: {warning}" for warning in (result.get("preview") or {}).get("warnings", [])]
 
@@ -218,6 +223,8 @@ def _left_lines(plan: dict[str, Any]) -> list[str]:
         if keys
     ]
     warnings: list[str] = plan["checkout"].get("warnings", [])
+    if plan.get("check_mode"):
+        return [*lines, *[f"Note: {warning}" for warning in warnings], _ONLY_A_PLAN]
     # Ansible says nothing of its own when it is interrupted, so it is said before.
     cut_off = f"If this run is cut off, services may be down. Then type: {command_for(plan, 'resume')}"
     return [*lines, *[f"Note: {warning}" for warning in warnings], cut_off]

@@ -193,4 +193,5 @@ def test_auto_decides_from_evidence_and_the_run_does_it(shop: Shop, kind: str) -
     code, screen = shop.rolled_back("-e", "accept_data_loss=1h")
     assert code == 0, screen
     assert "already runs on here" in screen
+    assert "Nothing was changed. The database: the live database has the schema of the backup" in screen
     assert "changed=0" in screen

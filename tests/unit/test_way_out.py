@@ -79,6 +79,25 @@ def test_the_plan_ends_with_what_to_type_when_the_run_is_cut_off(situation: dict
     assert last.endswith("Then type: ansible-playbook usdx.rollback.resume -e run=r1")
 
 
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize("loss_refusal", ["", "Nobody accepted a loss of data."])
+def test_a_plan_says_that_it_is_one_and_which_loss_is_to_be_accepted(
+    situation: dict[str, Any], *, check_mode: bool, loss_refusal: str
+) -> None:
+    loss = {"since": "2024-12-28T01:45:00Z", "seconds": 90, "counted": True, "rows": 2, "tables": {"public.events": 2}}
+    results = {"prepare_database": {"decision": "undo", "reason": "asked", "loss": loss, "would_change": True}}
+    plan = {
+        **situation["plan"], "run_id": "r1", "host": "here", "reason": "none", "release": {"name": "v1.0.2"},
+        "results": results, "steps": ["prepare_database"], "skipped": {}, "check_mode": check_mode,
+        "titles": {"prepare_database": {"number": "-", "title": "Prepare the database"}}, "loss_refusal": loss_refusal,
+    }  # fmt: skip
+    lines = plan_lines(plan)
+    assert ("this is a plan" in lines[-1]) is check_mode
+    assert ("If this run is cut off" in lines[-1]) is not check_mode
+    lost = next(i for i, line in enumerate(lines) if "the live database loses" in line)
+    assert ("-e accept_data_loss=true" in lines[lost + 1]) is bool(loss_refusal)
+
+
 def with_database(situation: dict[str, Any], decision: str = "restore", **facts: Any) -> dict[str, Any]:
     """Return the run as it is when it has changed the database."""
     live = {"restored_from": {"backup": "/backups/b.sql"}}
