@@ -12,8 +12,9 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.usdx.rollback.plugins.module_utils.journal import duration
 from ansible_collections.usdx.rollback.plugins.plugin_utils import restore_job
-from ansible_collections.usdx.rollback.plugins.plugin_utils.progress_lines import ProgressLines, duration
+from ansible_collections.usdx.rollback.plugins.plugin_utils.progress_lines import ProgressLines
 
 # Seconds. Ansible kills a job at its limit. A load of terabytes takes days; the limit only ends what hangs for ever.
 LIMIT = 7 * 24 * 3600

@@ -68,6 +68,21 @@ def runs_path(state_directory: str) -> str:
     return os.path.join(state_directory, "runs")  # noqa: PTH118 - of the managed host
 
 
+def stamp(moment: datetime) -> str:
+    """Return a moment as it is written: in UTC with milliseconds."""
+    time = moment.astimezone(timezone.utc)
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}+00:00"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def journal_path(state_directory: str, run_id: str) -> str:
     """Return the path of the journal of a run; refuse a run id that is none."""
     if not is_run_id(run_id):
@@ -183,7 +198,7 @@ def record(
     if check:
         lines = stamped(events, now(), started_at(read_journal(path).events))
     else:
-        with _locked(path, state_directory) as descriptor:
+        with locked(path, state_directory) as descriptor:
             lines = stamped(events, now(), started_at(read_journal(path).events))
             _append(path, descriptor, lines)
         _record_releases(state_directory, [line for line in lines if line["event"] == "release_verified"])
@@ -217,10 +232,9 @@ def stamped(events: list[dict[str, Any]], now: datetime, started: datetime | Non
     """Return events as they are written: with their time and the seconds since the run started."""
     time = now.astimezone(timezone.utc)
     elapsed = max(0.0, round((time - (started or time)).total_seconds(), 3))
-    stamp = f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}+00:00"
     return [
         {
-            "time": stamp, "elapsed": elapsed, "event": event["event"], "step": event.get("step"),
+            "time": stamp(time), "elapsed": elapsed, "event": event["event"], "step": event.get("step"),
             "facts": event.get("facts") or {},
         }
         for event in events
@@ -231,13 +245,28 @@ def _record_releases(state_directory: str, lines: list[dict[str, Any]]) -> None:
     """Append verified releases to the record that outlives the runs."""
     if lines:
         path = releases_path(state_directory)
-        with _locked(path, state_directory) as descriptor:
+        with locked(path, state_directory) as descriptor:
             _append(path, descriptor, lines)
 
 
+def _unusable(path: str, error: OSError, what: str) -> RollbackError:
+    """Return the error of a journal that cannot be used: what is wrong, and what to do."""
+    return RollbackError(
+        f"The journal {path} cannot be {what}: {error.strerror or error}. What was in it is whole.",
+        "Look at it with 'ls -ld' and 'df -h' on that host: its directory must be a real directory that the user of "
+        "Ansible (become_user) may write, on a disk with free space. Or set state_directory to another one.",
+        path=path,
+    )
+
+
 @contextmanager
-def _locked(path: str, state_directory: str) -> Iterator[int]:
-    """Open a file for appending, made if need be, that no other writer has open until we are done."""
+def locked(
+    path: str, state_directory: str, unusable: Callable[[str, OSError, str], RollbackError] = _unusable
+) -> Iterator[int]:
+    """Open a file for appending, made if need be, that no other writer has open until we are done.
+
+    ``unusable(path, error, "written")`` is the error to raise when the system refuses.
+    """
     try:
         made = _make_directories(os.path.dirname(path))  # noqa: PTH120 - of the managed host
         made = made or not os.path.lexists(path)
@@ -246,12 +275,12 @@ def _locked(path: str, state_directory: str) -> Iterator[int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if made:
-                _sync_directories(path, state_directory)
+                sync_directories(path, state_directory)
             yield descriptor
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _unusable(path, error, "written") from error
+        raise unusable(path, error, "written") from error
 
 
 def _append(path: str, descriptor: int, lines: list[dict[str, Any]]) -> None:
@@ -293,8 +322,8 @@ def _make_directories(directory: str) -> bool:
     return made
 
 
-def _sync_directories(path: str, state_directory: str) -> None:
-    """Bring the directory entries of a new file to the disk, up to the one that holds the state directory."""
+def sync_directories(path: str, state_directory: str) -> None:
+    """Bring the entries of a new or removed file to the disk, up to the directory that holds the state directory."""
     top = os.path.dirname(os.path.abspath(state_directory))  # noqa: PTH100, PTH120
     directory = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120
     while True:
@@ -310,13 +339,3 @@ def _sync_directories(path: str, state_directory: str) -> None:
 
 def _refused(option: str, value: object, accepted: str) -> RollbackError:
     return RollbackError(f"{option}={value!r} is not accepted. Nothing was written.", f"Give {accepted}.")
-
-
-def _unusable(path: str, error: OSError, what: str) -> RollbackError:
-    """Return the error of a journal that cannot be used: what is wrong, and what to do."""
-    return RollbackError(
-        f"The journal {path} cannot be {what}: {error.strerror or error}. What was in it is whole.",
-        "Look at it with 'ls -ld' and 'df -h' on that host: its directory must be a real directory that the user of "
-        "Ansible (become_user) may write, on a disk with free space. Or set state_directory to another one.",
-        path=path,
-    )

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.usdx.rollback.plugins.module_utils.journal import duration
+
 # Seconds. A phase that is shorter than QUIET is not mentioned, so a quick restore prints nothing. Lines come every
 # SHORTEST seconds at first and, the longer it takes, the more seldom: some seventy in the first hour.
 QUIET = 2.0
@@ -69,15 +71,6 @@ def ended_text(event: dict[str, Any]) -> str:
     if not (done and total and seconds):
         return f"{name} done in {duration(seconds)}"
     return f"{name} done: {_megabytes(done, total)} MB in {duration(seconds)}, {_rate(done / seconds)}"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a person says them: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _facts(event: dict[str, Any]) -> tuple[str, int, int, float]:

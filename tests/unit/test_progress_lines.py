@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.usdx.rollback.plugins.plugin_utils.progress_lines import ProgressLines, duration
+from ansible_collections.usdx.rollback.plugins.module_utils.journal import duration
+from ansible_collections.usdx.rollback.plugins.plugin_utils.progress_lines import ProgressLines
 
 MB = 1_000_000
 
