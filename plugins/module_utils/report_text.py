@@ -247,6 +247,11 @@ def _clock(seconds: float) -> str:
     return f"T+{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
 
 
+def moment(plan: dict[str, Any], step: str, seconds: float) -> str:
+    """Return how a line of the summary begins: when a step began, its number and its title."""
+    return f"{_clock(seconds)} {_number(plan, step)} {plan['titles'][step]['title']}"
+
+
 def summary_lines(summary: dict[str, Any]) -> list[str]:
     """Return what was done when: a line for each step with its T+ time, its length and its evidence."""
     plan = summary["plan"]
@@ -260,7 +265,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             began = started.get(step, event["elapsed"])
             seconds = event["elapsed"] - began
             lines.append(
-                f"{_clock(began)} {_number(plan, step)} {plan['titles'][step]['title']}: {_outcome(event, seconds)}"
+                f"{moment(plan, step, began)}: {_outcome(event, seconds)}",
             )
     lines += [f"Endpoint {one['name']}: {one['seen']}" for one in _looked_at(summary["events"])]
     lines += [f"Open, to be done by a person: {check}" for check in summary["manual_checks"]]

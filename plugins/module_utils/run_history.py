@@ -303,7 +303,7 @@ def _refuse_unreadable(run: dict[str, Any]) -> None:
 def _refuse_without_plan(run: dict[str, Any], way_out: str) -> None:
     """Refuse a run that wrote no plan down: without it nobody knows what was asked for and what ran before."""
     if not run["plan"]:
-        torn = f" ({run['damaged_lines']} lines are damaged)" if run["damaged_lines"] else ""
+        torn = f" (damaged lines: {run['damaged_lines']})" if run["damaged_lines"] else ""
         raise _refused(
             f"The journal {run['path']} does not hold the plan of run {run['run_id']}{torn}, so what was asked for and "
             "what ran before are not known.",

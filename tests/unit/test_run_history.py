@@ -302,6 +302,7 @@ def runs_of(*kinds: str) -> list[dict[str, Any]]:
         (["cut", "done >0"], None, f"is undone, by run {run_name(1)}"),
         (["cut", "done >0"], 0, f"is undone, by run {run_name(1)}"),
         (["cut", "failed >0"], 0, f"run {run_name(1)} \\(undo of {run_name(0)}, failed\\) has changed something since"),
+        (["failed idle", "done", "done", "done >1"], 0, f"run {run_name(3)} .* has changed something since"),
         (["done", "failed", "done >0"], 1, f"run {run_name(2)} .* has changed something since"),
     ],
 )
