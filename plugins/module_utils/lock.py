@@ -146,6 +146,11 @@ def has_ended(lock: dict[str, Any], events: list[dict[str, Any]]) -> bool:
     return len(events) > lock["journal_events"] and bool(events[-1]["event"] == "run_finished")
 
 
+def changed_nothing(holder: Holder) -> bool:
+    """Tell whether the holder is gone and had not begun yet: it was still planning, and nobody has to be asked."""
+    return holder.sign.sign == "gone" and not holder.events and holder.lock["run_id"] != UNKNOWN
+
+
 def is_judged(lock: dict[str, Any], judged: dict[str, Any]) -> bool:
     """Tell whether a judgement is about this holder, and not about one before it."""
     there = (lock["run_id"], lock["controller"]["pid"], lock["since"])
@@ -235,7 +240,7 @@ def _decided(state_directory: str, request: Request, now: datetime) -> tuple[dic
     found = read_lock(state_directory)
     if found:
         holder = holder_of(state_directory, found, request.judged, controllers.here(), now)
-        if not has_ended(found, holder.events):
+        if not has_ended(found, holder.events) and not changed_nothing(holder):
             if is_ours(found, request):
                 return {"changed": False, "lock": found, "taken_over": {}}, False
             _refuse_unless_told(holder, request, now)

@@ -69,7 +69,7 @@ RACE = """
       vars:
         meet: "touch {{ state }}/{{ run }}.{{ item }}; timeout 60 sh -c 'until [ -e {{ state }}/{{ foe }}.{{ item }} ];
           do sleep 0.005; done' && echo {{ run }}"
-      loop: "{{ range(rounds | int) }}"
+      loop: "{{ range(rounds | int) | list }}"
       register: taken
       ignore_errors: true
     - name: Tell
@@ -166,8 +166,10 @@ def test_check_real_check_real(runs: Runs) -> None:
     done = ask(runs, ONE, reason="it fails")
     assert (done["lock"], done["controller"]) == (runs.lock(), runs.lock()["controller"])
     held = runs.lock()
+    events = [{"event": "run_started"}]
+    call_module("run_journal", {"state_directory": str(runs.state), "run_id": ONE, "events": events})
     assert {path.name: path.stat().st_mode & 0o777 for path in [runs.state, *runs.state.iterdir()]} == {
-        "state": 0o700, "lock.json": 0o600, "lock.flock": 0o600,
+        "runs": 0o700, "state": 0o700, "lock.json": 0o600, "lock.flock": 0o600,
     }  # fmt: skip
     for check in (True, False):
         refused = ask(runs, ONE, check=check)
@@ -245,6 +247,8 @@ def test_a_managed_host_that_cannot_see_the_process_leaves_it_to_the_controller(
     refused = second.answers()["taken"]
     assert (refused["failed"], refused["sign"], refused["holder"]) == (True, "alive", held)
     second.kill()
+    options = {"state_directory": str(runs.state), "run_id": ONE, "events": [{"event": "run_started"}]}
+    call_module("run_journal", options)
     first.kill()
     third = runs.start(TWO, ansible_python_interpreter=str(python))
     refused = third.answers()["taken"]

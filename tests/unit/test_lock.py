@@ -171,6 +171,7 @@ def test_a_holder_at_work_keeps_the_lock(state: Path, other: int) -> None:
 
 def test_a_holder_that_is_gone_keeps_the_lock_until_it_is_named(state: Path, dead: int) -> None:
     held = take(state, ONE, controller=of(dead))["lock"]
+    write(state, ONE, "run_started")
     error = refused(state)
     assert (error.facts["sign"], error.facts["step"]) == ("gone", "")
     assert "before its first step" in error.msg
@@ -184,6 +185,14 @@ def test_a_holder_that_is_gone_keeps_the_lock_until_it_is_named(state: Path, dea
     assert predicted == done
     assert (done["changed"], done["taken_over"], on_disk(state)) == (True, held, done["lock"])
     assert done["lock"]["run_id"] == TWO
+
+
+def test_a_holder_that_is_gone_and_had_not_begun_stands_in_nobody_s_way(state: Path, dead: int) -> None:
+    """It was still planning, so there is nothing to go on with, to undo, or to know."""
+    held = take(state, ONE, controller=of(dead))["lock"]
+    assert take(state, TWO, check=True)["taken_over"] == held
+    assert take(state, TWO)["taken_over"] == held
+    assert on_disk(state)["run_id"] == TWO
 
 
 def test_a_holder_that_is_not_known_says_when_it_was_heard_of(state: Path) -> None:
@@ -204,6 +213,7 @@ def test_another_process_of_the_same_run_is_another_holder(state: Path, other: i
     assert refused(state, ONE, take_over=ONE).facts["sign"] == "alive"
     (state / "lock.json").unlink()
     held = take(state, ONE, controller=of(dead))["lock"]
+    write(state, ONE, "run_started")
     assert refused(state, ONE).facts["sign"] == "gone"
     assert take(state, ONE, take_over=ONE)["taken_over"] == held
     assert on_disk(state)["controller"] == of()
@@ -265,6 +275,7 @@ def test_a_controller_that_could_see_the_holder_is_asked_before_anything_is_take
     for changed in ({"run_id": TWO}, {"pid": 6}, {"since": "2026-11-24T15:04:05.124+00:00"}):
         error = refused(state, controller=mine, take_over=ONE, judged=judged(state, "gone", **changed))
         assert error.facts["sign"] == "unknown"  # it was another holder that is gone
+    write(state, ONE, "run_started")
     assert refused(state, controller=mine, judged=judged(state, "gone")).facts["sign"] == "gone"
     assert take(state, TWO, controller=mine, take_over=ONE, judged=judged(state, "gone"))["taken_over"] == held
 
@@ -455,6 +466,7 @@ def _race(state: Path, run: str, barrier: Any, queue: Any, take_over: str) -> No
         queue.put((run, True))
     except RollbackError:
         queue.put((run, False))
+    barrier.wait(30)  # the winner lives until everybody has asked
 
 
 @pytest.mark.parametrize("take_over", ["", ONE])
@@ -464,6 +476,7 @@ def test_of_those_who_ask_at_once_one_wins(tmp_path: Path, dead: int, take_over:
         state = tmp_path / str(number)
         if take_over:
             take(state, ONE, controller=of(dead))
+            write(state, ONE, "run_started")
         barrier, queue = context.Barrier(4), context.Queue()
         runs = [f"20261124T150405Z-a{taker}" for taker in range(4)]
         takers = [context.Process(target=_race, args=(state, run, barrier, queue, take_over)) for run in runs]

@@ -64,5 +64,5 @@ def test_what_is_undone_is_not_undone_again(stack: Stack) -> None:
 
 
 def test_a_release_that_was_only_put_back_does_not_count_as_verified(stack: Stack) -> None:
-    records = (stack.directory / "state" / "releases.jsonl")
+    records = stack.directory / "state" / "releases.jsonl"
     assert not records.exists()
