@@ -16,12 +16,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import measuring
-from measuring import LIVE, MODULE, Data, Run
+from measuring import GAP, LIVE, MODULE, Data, Run
 
 if TYPE_CHECKING:
     import argparse
-
-GAP = "longest gap, ms"
 
 
 def measure(data: Data, options: argparse.Namespace, run: Run) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 CONTROL = "bench_control"
 ARCHIVE = "/var/lib/postgresql/bench.dump"
 SAMPLE = 0.05
+MARK = "USDX_BENCHMARK"
 SECONDS = "seconds"
 PAIRS = (("R3", "R1"), ("R4", "R1"), ("R5", "R1"), ("R4", "R3"), ("R5", "R3"))
 
@@ -135,12 +137,17 @@ ROWS: dict[str, tuple[str, Callable[[Data, argparse.Namespace, Run], None]]] = {
 
 @contextlib.contextmanager
 def memory() -> Iterator[list[int]]:
-    """Watch the module's processes until the block is left; the one number is their highest memory, in bytes."""
+    """Watch the module's processes until the block is left; the one number is their highest memory, in bytes.
+
+    The module runs as a job that outlives Ansible, so it is no child of ours: its environment tells that it is ours.
+    """
+    mark = secrets.token_hex(8)
+    os.environ[MARK] = mark
     peak, ended = [0], threading.Event()
 
     def watch() -> None:
         while not ended.wait(SAMPLE):
-            peak[0] = max(peak[0], module_memory())
+            peak[0] = max(peak[0], module_memory(f"{MARK}={mark}".encode()))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -149,39 +156,32 @@ def memory() -> Iterator[list[int]]:
     finally:
         ended.set()
         watcher.join()
+        del os.environ[MARK]
 
 
-def module_memory() -> int:
+def module_memory(mark: bytes) -> int:
     """Return the proportional memory of the module's processes now; Ansible's own on the controller do not count."""
-    parents: dict[int, int] = {}
-    ours: set[int] = set()
+    total = 0
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
-            with contextlib.suppress(OSError):
-                stat = (folder / "stat").read_text(encoding="utf-8", errors="replace")
-                parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                # With pipelining the interpreter reads the module from its standard input, so it has no arguments.
-                if b"python" in words[0] and (not words[1] or b"AnsiballZ_" in words[1]):
-                    ours.add(int(folder.name))
-    own = [pid for pid in parents if ours & set(ancestors(pid, parents)) and os.getpid() in ancestors(pid, parents)]
-    return sum(proportional(pid) for pid in own)
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                total += proportional(folder) if runs_module(folder, mark) else 0
+    return total
 
 
-def ancestors(pid: int, parents: dict[int, int]) -> list[int]:
-    """Return the process and all above it."""
-    line = [pid]
-    while (above := parents.get(line[-1], 0)) and above not in line:
-        line.append(above)
-    return line
+def runs_module(folder: Path, mark: bytes) -> bool:
+    """Say whether this is a Python that runs a module, with this mark in its environment."""
+    words = (folder / "cmdline").read_bytes().split(b"\0")
+    # With pipelining the interpreter reads the module from its standard input, so it has no arguments.
+    python = b"python" in words[0] and (not words[1] or b"AnsiballZ_" in words[1])
+    return python and mark in (folder / "environ").read_bytes().split(b"\0")
 
 
-def proportional(pid: int) -> int:
-    """Return the proportional set size of a process in bytes; 0 if it has ended."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
+def proportional(folder: Path) -> int:
+    """Return the proportional set size of a process in bytes."""
+    for line in (folder / "smaps_rollup").read_text(encoding="utf-8").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
     return 0
 
 
