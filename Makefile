@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docker demo demo-down check test bench-rollback bench-restore clean
+.PHONY: help setup docker demo demo-down check test bench-rollback bench-restore bench-cutover clean
 
 help: ## show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -36,6 +36,9 @@ bench-rollback: setup docker ## measure the outage of a rollback against the run
 
 bench-restore: setup docker ## measure a restore against psql and pg_restore, and what clients see of it
 	@$(VENV)/python tests/benchmarks/restore.py
+
+bench-cutover: setup docker ## measure what clients see of a cutover to a backup that was loaded before
+	@$(VENV)/python tests/benchmarks/cutover.py
 
 clean: ## remove what checks and builds left here
 	rm -rf .cache dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

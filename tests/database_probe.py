@@ -45,6 +45,8 @@ class Client:
     errors: dict[str, int] = field(default_factory=dict)
     longest_gap_ms: float = 0.0
     """The longest time without a success, up to the end of the probe."""
+    change_gap_ms: float = 0.0
+    """The longest time between two successes whose answers differ: a cutover, when the query tells the database."""
     answers: list[Any] = field(default_factory=list)
     """The answers in the order in which they came, repetitions left out."""
 
@@ -75,6 +77,11 @@ class Seen:
     def longest_gap_ms(self) -> float:
         """The longest time that a client was without a success."""
         return max((client.longest_gap_ms for client in self.clients), default=0.0)
+
+    @property
+    def change_gap_ms(self) -> float:
+        """The longest time between two successes of a client whose answers differ."""
+        return max((client.change_gap_ms for client in self.clients), default=0.0)
 
     @property
     def errors(self) -> dict[str, int]:
@@ -169,16 +176,23 @@ class _Asker(threading.Thread):
             cursor.execute(self._order["query"])
             answer = cursor.fetchone()[0]
         now = time.monotonic()
+        changed = self.seen.answers[-1:] != [answer]
         if self._last_success:
             self._note_gap(now)
+            if changed:
+                self.seen.change_gap_ms = max(self.seen.change_gap_ms, self._gap(now))
         self._last_success = now
-        if self.seen.answers[-1:] != [answer]:
+        if changed:
             self.seen.answers.append(answer)
         self.answered.set()
 
     def _note_gap(self, now: float) -> None:
         """Note how long there was no success."""
-        self.seen.longest_gap_ms = max(self.seen.longest_gap_ms, round((now - self._last_success) * 1000, 1))
+        self.seen.longest_gap_ms = max(self.seen.longest_gap_ms, self._gap(now))
+
+    def _gap(self, now: float) -> float:
+        """Return how long there was no success, in milliseconds."""
+        return round((now - self._last_success) * 1000, 1)
 
     def _close(self) -> None:
         """Close the connection, if there is one."""

@@ -315,7 +315,7 @@ lost:
   type: dict
   returned: for V(restored) and V(verified), outside check mode
 cutover:
-  description: How the names were changed; C(variant), C(milliseconds), C(sessions_ended).
+  description: How the names were changed; C(variant), C(milliseconds) of the try that succeeded, C(sessions_ended).
   type: dict
   returned: when names were changed
 phases_seconds:

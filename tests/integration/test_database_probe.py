@@ -34,7 +34,7 @@ def test_nothing_happens(server15: Server, name: str) -> None:
     """Clients of an undisturbed database see no error."""
     with probing(server15, name, looping=2, holding=1) as seen:
         time.sleep(AWAY / 4)
-    assert (seen.refused, seen.broken, seen.errors) == (0, 0, {})
+    assert (seen.refused, seen.broken, seen.errors, seen.change_gap_ms) == (0, 0, {}, 0)
     assert [client.kind for client in seen.clients] == ["looping", "looping", "holding"]
     assert min(client.attempts for client in seen.clients) > 1
 
@@ -64,6 +64,7 @@ def test_a_swap_under_a_lock(server15: Server, name: str) -> None:
         time.sleep(AWAY)
     assert [client.answers for client in seen.clients] == [["old", "new"]] * 4
     assert all(client.refused + client.broken <= 1 for client in seen.clients)
+    assert 0 < seen.change_gap_ms <= seen.longest_gap_ms
 
 
 def test_no_answer_at_the_beginning(server15: Server) -> None:

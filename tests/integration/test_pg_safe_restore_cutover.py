@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres import cutover
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.dump import Entry
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.proof import prove
 from postgres_servers import MAINTENANCE, Server
-from restores import SCHEMA, beside, oid, rows, run, write
+from restores import SCHEMA, beside, oid, rows, run, until, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +71,57 @@ def test_while_the_catalog_is_read_elsewhere_the_fence_is_taken(
         assert (error.facts["sqlstate"], "stands ready beside it" in error.msg) == ("55P03", True)
         result = run(server15, live15, backup=ready)
     assert (result["reused"], result["cutover"]["variant"]) == (True, "fence")
+
+
+LOCKED = "SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND objid = {}"
+"""A newcomer holds this from the moment it knows its database until others can see it in pg_stat_activity."""
+
+
+def verified_with_witness(server: Server, live: str, tmp_path: Path) -> tuple[str, Any]:
+    """Return a backup that stands ready beside the live database, and a session that is on the live one."""
+    backup = write(tmp_path / "b.sql", server.pg_dump(live))
+    run(server, live, backup=backup, state="verified")
+    return backup, server.connect(live)
+
+
+def alive(session: Any) -> bool:
+    """Ask something; an ``OperationalError`` says that the session was ended."""
+    with session.cursor() as cursor:
+        cursor.execute("SELECT true")
+        return bool(cursor.fetchone()[0])
+
+
+def test_nobody_is_ended_while_the_renames_would_have_to_wait(server: Server, live: str, tmp_path: Path) -> None:
+    backup, witness = verified_with_witness(server, live, tmp_path)
+    with closing(witness):
+        with closing(server.connect()) as other, other.cursor() as cursor:
+            cursor.execute(f"BEGIN; COMMENT ON DATABASE {live} IS 'not committed'")
+            assert server.value(MAINTENANCE, LOCKED.format(oid(server, live))) == 1
+            error = failed(server, live, backup=backup, cutover="catalog_lock")
+        assert alive(witness)
+        assert error.facts["sqlstate"] == cutover._NEWCOMER
+        result = run(server, live, backup=backup)
+        assert (result["reused"], result["cutover"]["variant"]) == (True, "catalog_lock")
+        with pytest.raises(psycopg2.OperationalError):
+            alive(witness)
+
+
+def test_the_cutover_waits_for_who_is_connecting(
+    server: Server, live: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server lets this client wait for a second where it has the lock and nobody can see it yet."""
+    monkeypatch.setattr(cutover, "_NEWCOMER_TRIES", 100_000)
+    backup, witness = verified_with_witness(server, live, tmp_path)
+    before = oid(server, live)
+    with closing(witness), ThreadPoolExecutor() as pool:
+        newcomer = pool.submit(server.connect, live, options="-c post_auth_delay=1")
+        until(lambda: server.value(MAINTENANCE, LOCKED.format(before)))
+        assert server.value(MAINTENANCE, f"SELECT count(*) FROM pg_stat_activity WHERE datid = {before}") == 1
+        result = run(server, live, backup=backup, cutover="catalog_lock")
+        newcomer.exception()  # wait for it
+    assert result["cutover"]["sessions_ended"] == 2, "both became sessions and stayed until the renames were free"
+    assert result["cutover"]["milliseconds"] < 900, "the tries that were given up do not count"
+    assert oid(server, live) != before
 
 
 @pytest.mark.parametrize("variant", ["catalog_lock", "fence"])

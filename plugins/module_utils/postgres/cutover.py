@@ -4,9 +4,11 @@
 
 Two ways. *catalog lock*: one DO statement locks pg_database, ends the sessions and renames. A newcomer reads that
 catalog before it belongs to a database, so it waits and then finds the new one: nobody is refused. It needs a
-superuser, and one round trip cannot be left half done. *fence*: for an owner with CREATEDB; the live database refuses
-newcomers for some milliseconds, which is noted in the comment of the incoming one before, so that the next run can
-mend it.
+superuser, and one round trip cannot be left half done. A newcomer that has read the catalog already holds a lock on
+its database before pg_stat_activity knows it; a rename would wait for that lock, and everybody's login behind it. Then
+the try is given up at once, and the next one comes some milliseconds later. *fence*: for an owner with CREATEDB; the
+live database refuses newcomers for some milliseconds, which is noted in the comment of the incoming one before, so
+that the next run can mend it.
 """
 
 from __future__ import annotations
@@ -32,20 +34,31 @@ if TYPE_CHECKING:
 _LOCK_MILLISECONDS = 50
 _LOCK_TRIES = 20
 _LOCK_PAUSE = 0.1
-_FALL_BACK = {"42501", "55P03"}  # insufficient_privilege, lock_not_available
+# A newcomer is done within milliseconds; it comes from a client that comes again, so the moment without one is short.
+_NEWCOMER_TRIES = 100
+_NEWCOMER_PAUSE = 0.003
+_NEWCOMER = "UR001"  # the name of a state of our own
+_FALL_BACK = {"42501", "55P03", _NEWCOMER}  # insufficient_privilege, lock_not_available
 _CATALOG_LOCK = """
 DO $usdx_rollback$
 DECLARE
   live text := {live}; incoming text := {incoming}; kept text := {kept};
-  began timestamptz := clock_timestamp(); left_over int; ended int := 0;
+  began timestamptz := clock_timestamp(); newcomers int; left_over int; ended int := 0;
 BEGIN
   PERFORM set_config('lock_timeout', '{lock_milliseconds}ms', true);
   LOCK TABLE pg_catalog.pg_database IN ACCESS EXCLUSIVE MODE;
   LOOP
+    SELECT count(*) INTO newcomers FROM pg_locks
+      WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND pid <> pg_backend_pid()
+        AND objid IN (SELECT oid FROM pg_database WHERE datname IN (live, incoming));
+    IF newcomers > 0 THEN
+      RAISE EXCEPTION '% sessions hold a lock on the database', newcomers USING ERRCODE = '{newcomer}';
+    END IF;
+    EXIT WHEN left_over = 0;
     PERFORM pg_stat_clear_snapshot();
     SELECT count(pg_terminate_backend(pid)) INTO left_over FROM pg_stat_activity
       WHERE datname IN (live, incoming) AND pid <> pg_backend_pid();
-    EXIT WHEN left_over = 0;
+    CONTINUE WHEN left_over = 0;  -- only to look for newcomers again
     ended := greatest(ended, left_over);
     IF clock_timestamp() - began > {seconds} * interval '1 second' THEN
       RAISE EXCEPTION '% sessions did not end', left_over USING ERRCODE = '55006';
@@ -78,7 +91,7 @@ class Swap:
 
 @dataclass(frozen=True)
 class Cutover:
-    """How it went: the variant, its duration in milliseconds, how many sessions were ended."""
+    """How it went: the variant, how long the try took that succeeded, how many sessions it ended."""
 
     variant: str
     milliseconds: float
@@ -92,19 +105,16 @@ def cut_over(cursor: Any, swap: Swap, variant: str = "auto", seconds: float = 3.
     catalog forbid it, the second. Raises ``RollbackError`` when the names could not be changed: they are as before.
     """
     cursor.execute("SET synchronous_commit = local; SET statement_timeout = '30s'")
-    tries: dict[str, Callable[[Any, Swap, float], int]] = {"catalog_lock": _by_catalog_lock, "fence": _by_fence}
+    tries: dict[str, Callable[[Any, Swap, float], Cutover]] = {"catalog_lock": _by_catalog_lock, "fence": _by_fence}
     names = list(tries) if variant == "auto" else [variant]
     for name in names:
-        began = time.monotonic()
         try:
-            ended = tries[name](cursor, swap, seconds)
-        except psycopg2.Error as error:
+            return tries[name](cursor, swap, seconds)
+        except psycopg2.Error as error:  # noqa: PERF203 - there are two
             if cursor.connection.closed:
                 raise _broken(swap, error) from error
             if name == names[-1] or error.pgcode not in _FALL_BACK:
                 raise _failure(swap, error) from error
-        else:
-            return Cutover(name, round((time.monotonic() - began) * 1000, 1), ended)
         finally:
             cursor.execute("SET statement_timeout = 0") if not cursor.connection.closed else None
     raise AssertionError  # the last try has returned or raised
@@ -128,29 +138,50 @@ def _quoted(text: str) -> str:
     return f"E'{quoted}'"
 
 
-def _by_catalog_lock(cursor: Any, swap: Swap, seconds: float) -> int:
+def _by_catalog_lock(cursor: Any, swap: Swap, seconds: float) -> Cutover:
+    milliseconds = _until_nobody_is_in_the_way(cursor, _catalog_lock(cursor, swap, seconds))
+    cursor.execute("SELECT current_setting('usdx_rollback.ended')::int")
+    return Cutover("catalog_lock", milliseconds, int(cursor.fetchone()[0]))
+
+
+def _catalog_lock(cursor: Any, swap: Swap, seconds: float) -> str:
     names = {"live": swap.live, "incoming": swap.incoming, "kept": swap.kept}
     body = _CATALOG_LOCK.format(
         **{key: _quoted(name) for key, name in names.items()},
         seconds=float(seconds),
         lock_milliseconds=_LOCK_MILLISECONDS,
+        newcomer=_NEWCOMER,
         renames=";\n  ".join(_renames(cursor, swap)) + ";",
     )
     if "$usdx_rollback$" in body.split("\nDECLARE", 1)[1].rsplit("END ", 1)[0]:
         raise RollbackError("The name of a database holds $usdx_rollback$.", "Rename it.")
-    for left in reversed(range(_LOCK_TRIES)):
+    return body
+
+
+def _until_nobody_is_in_the_way(cursor: Any, body: str) -> float:
+    """Execute the body until neither the catalog nor a database is locked by others; return the last try's duration."""
+    left = {"55P03": _LOCK_TRIES, _NEWCOMER: _NEWCOMER_TRIES}
+    pauses = {"55P03": _LOCK_PAUSE, _NEWCOMER: _NEWCOMER_PAUSE}
+    while True:
+        began = time.monotonic()
         try:
             cursor.execute(body)
-            break
-        except psycopg2.errors.LockNotAvailable:
-            if not left:
+        except psycopg2.Error as error:
+            code = error.pgcode or ""
+            left[code] = left.get(code, 1) - 1
+            if left[code] <= 0:
                 raise
-            time.sleep(_LOCK_PAUSE)
-    cursor.execute("SELECT current_setting('usdx_rollback.ended')::int")
-    return int(cursor.fetchone()[0])
+            time.sleep(pauses[code])
+        else:
+            return _milliseconds_since(began)
 
 
-def _by_fence(cursor: Any, swap: Swap, seconds: float) -> int:
+def _milliseconds_since(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 1)
+
+
+def _by_fence(cursor: Any, swap: Swap, seconds: float) -> Cutover:
+    began = time.monotonic()
     live = quote_ident(swap.live, cursor)
     set_comment(cursor, swap.incoming, write_mark(**{**swap.incoming_mark, "fenced": swap.live}))
     cursor.execute(f"ALTER DATABASE {live} ALLOW_CONNECTIONS false")
@@ -164,7 +195,7 @@ def _by_fence(cursor: Any, swap: Swap, seconds: float) -> int:
         cursor.execute("ROLLBACK")
         unfence(cursor, swap.live, swap.incoming, swap.incoming_mark)
         raise
-    return ended
+    return Cutover("fence", _milliseconds_since(began), ended)
 
 
 def unfence(cursor: Any, live: str, incoming: str, mark: dict[str, Any]) -> None:
