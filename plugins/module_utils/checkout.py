@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PACKAGE_VERSION = re.compile(r"[ -~]{1,100}")
-_LISTED = 100
+LISTED = 100
 _PACKAGE_LIMIT = 1_000_000  # bytes of a package.json that is worth reading
 # What lies in the git folder while something is under way, and how to end it.
 _UNDER_WAY = (
@@ -48,7 +48,8 @@ class Options:
     """The options of the module release_checkout."""
 
     path: str
-    version: str
+    version: str = ""
+    undo: str | None = None
     state: str = "checked_out"
     commit: str | None = None
     destination: str | None = None
@@ -111,7 +112,7 @@ def release_checkout(options: Options, run: Run) -> dict[str, Any]:
         signature = check_signature(reading, choice) if options.verify_signature else {"checked": False, "ok": None}
         result = {
             "release": describe_release(reading, options.version, choice),
-            "before": describe_snapshot(snapshot),
+            "before": describe_before(git, options, snapshot),
             "remote": describe_remote(remote, choice),
             "package_version": package_version(reading, choice.commit),
             "signature": signature,
@@ -140,13 +141,14 @@ def _remote(git: Git, options: Options, local: Mapping[str, Named]) -> Remote:
 
 def check_options(options: Options) -> Options:
     """Refuse bad input before anything is looked at, and fill in what may be left out."""
-    version = parse_release(options.version)
+    version = "" if options.undo is not None else parse_release(options.version)
     run_id = options.run_id or datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    if not _RUN_ID.fullmatch(run_id):
-        raise RollbackError(
-            f"run_id={run_id!r} cannot name a run. Nothing was changed.",
-            "Give letters, digits, '_' and '-', starting with a letter or digit, at most 64 characters.",
-        )
+    for option, name in (("run_id", run_id), ("undo", options.undo)):
+        if name is not None and not _RUN_ID.fullmatch(name):
+            raise RollbackError(
+                f"{option}={name!r} cannot name a run. Nothing was changed.",
+                "Give letters, digits, '_' and '-', starting with a letter or digit, at most 64 characters.",
+            )
     if options.fetch_timeout <= 0:
         raise RollbackError(
             f"fetch_timeout={options.fetch_timeout:g} is no time. Nothing was changed.",
@@ -331,6 +333,22 @@ def describe_snapshot(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def describe_before(git: Git, options: Options, snapshot: Snapshot) -> dict[str, Any]:
+    """Return the state before; for a plan of a run that was cut off, the one before that run."""
+    run_id = options.run_id or ""
+    commit, branch = saved_work.position(git, run_id)
+    if options.state != "prepared" or commit is None:
+        return describe_snapshot(snapshot)
+    return {
+        "commit": commit,
+        "branch": branch,
+        "describe": git.describe(commit),
+        "release": git.release_at(commit),
+        "since": git.checked_out_since(commit, earlier=True),
+        "dirty": bool(saved_work.saved(git, run_id, saved_work.EDITS)),
+    }
+
+
 def describe_remote(remote: Remote, choice: Choice) -> dict[str, Any]:
     """Return what the remote said."""
     there = remote.tags.get(choice.tag)
@@ -441,7 +459,7 @@ def checked_out(
         "after": _after(git, options, source.choice, plan),
         "local_edits": _edits_result(git, run_id, plan),
         "leftovers": {
-            "files": readable(left[:_LISTED]),
+            "files": readable(left[:LISTED]),
             "count": len(left),
             "removed": readable([*plan.in_the_way, *plan.removed]),
             "ref": _first(saved_work.saved(git, run_id, saved_work.UNTRACKED)),
@@ -484,16 +502,7 @@ def apply(options: Options, source: release_tree.Source, snapshot: Snapshot, pla
     if plan.fetch:
         private = saved_work.reference(run_id, "release")
         release_tree.fetch_tag(git, source, private if choice.moved else f"refs/tags/{choice.tag}")
-    saved_work.save_position(git, run_id, snapshot.head, snapshot.branch)
-    if plan.edits:
-        saved_work.save_edits(git, run_id)
-    for name in plan.submodules:
-        inner = Git(str(Path(git.path, name)), git.run, git.identity)
-        inner.call("update-ref", saved_work.reference(run_id, saved_work.BEFORE), "HEAD")
-    going = sorted({*plan.in_the_way, *plan.removed})
-    if going:
-        saved_work.save_files(git, run_id, going)
-        saved_work.remove_files(git, going)
+    save(git, run_id, snapshot, plan)
     try:
         if plan.move or plan.edits:
             git.call("checkout", "--quiet", "--force", "--detach", choice.commit)
@@ -505,6 +514,23 @@ def apply(options: Options, source: release_tree.Source, snapshot: Snapshot, pla
             f"Remove the cause and run again, or put it back: {' && '.join(undo)}",
             undo=undo,
         ) from error
+
+
+def save(git: Git, run_id: str, snapshot: Snapshot, plan: Plan) -> None:
+    """Save what is in the tree, the position last, and then take away what is in the way."""
+    if plan.edits:
+        saved_work.save_edits(git, run_id)
+    for name in plan.submodules:
+        inner = Git(str(Path(git.path, name)), git.run, git.identity)
+        ref = saved_work.reference(run_id, saved_work.BEFORE)
+        if inner.object_of(ref) is None:
+            inner.call("update-ref", ref, "HEAD")
+    going = sorted({*plan.in_the_way, *plan.removed})
+    if going:
+        saved_work.save_files(git, run_id, going)
+    saved_work.save_position(git, run_id, snapshot.head, snapshot.branch)
+    if going:
+        saved_work.remove_files(git, going)
 
 
 def verify(git: Git, choice: Choice, undo: list[str]) -> Status:
@@ -521,8 +547,11 @@ def verify(git: Git, choice: Choice, undo: list[str]) -> Status:
     )
 
 
-def undo_commands(git: Git, run_id: str, snapshot: Snapshot, plan: Plan) -> list[str]:
-    """Return the commands that put the tree back as it was before the run, also for a run that was cut off."""
+def undo_commands(git: Git, run_id: str, snapshot: Snapshot, plan: Plan, *, force: bool = False) -> list[str]:
+    """Return the commands that put the tree back as it was before the run, also for a run that was cut off.
+
+    With ``force`` they go over edits, which are those that the run itself has put into the tree.
+    """
     commit, branch = saved_work.position(git, run_id)
     if commit is None:
         if not plan.changed:
@@ -534,7 +563,9 @@ def undo_commands(git: Git, run_id: str, snapshot: Snapshot, plan: Plan) -> list
     files = saved_work.saved(git, run_id, saved_work.UNTRACKED)
     if (plan.in_the_way or plan.removed) and not files:
         files = [saved_work.reference(run_id, saved_work.UNTRACKED)]
-    back = [git.shown("checkout", branch, "--")] if branch else [git.shown("checkout", "--detach", commit)]
+    over = ["--force"] if force else []
+    where = [branch, "--"] if branch else ["--detach", commit]
+    back = [git.shown("checkout", *over, *where)]
     back += [git.shown("restore", "--overlay", "--worktree", f"--source={ref}", "--", ":/") for ref in files]
     if edits:
         back.append(git.shown("stash", "apply", "--index", edits[0]))

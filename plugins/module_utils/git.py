@@ -239,14 +239,18 @@ class Git:
         """Return the commit that is checked out, or None before the first commit."""
         return self.commit_of("HEAD")
 
-    def checked_out_since(self, commit: str) -> str | None:
-        """Return since when HEAD is this commit, ISO 8601, as far back as the reflog tells; None when it is not."""
+    def checked_out_since(self, commit: str, *, earlier: bool = False) -> str | None:
+        """Return since when HEAD is this commit, ISO 8601, as far back as the reflog tells; None when it is not.
+
+        With ``earlier``, since when it was, the last time that it was.
+        """
         since = None
         for line in (self.line("log", "-g", "--format=%H %gd", "--date=iso-strict", "-50", "HEAD") or "").splitlines():
             there, _space, selector = line.partition(" ")
-            if there != commit:
+            if there == commit:
+                since = selector.partition("{")[2].rstrip("}")
+            elif since is not None or not earlier:
                 break
-            since = selector.partition("{")[2].rstrip("}")
         return since
 
     def branch(self) -> str | None:

@@ -13,14 +13,17 @@ import re
 import shutil
 import stat
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import saved_work
 from .errors import RollbackError
 from .git import Git
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .release_choice import Choice
 
 _MARKER = "usdx-rollback.json"
@@ -29,13 +32,25 @@ _HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/]+:")  # a URL, or host
 
 @dataclass(frozen=True)
 class Source:
-    """From where a tree is made: the project, the chosen commit, the remote, and the files that are not in Git."""
+    """From where a tree is made: the project, the chosen commit, the remote, and the files that are not in Git.
+
+    A former state has more: ``edits`` is a commit of git stash, ``files`` are those that Git did not track, each with
+    the commit that holds it, and ``present`` are edited files that are taken from the project as they are.
+    """
 
     project: Git
     choice: Choice
     remote: str
     timeout: float
     copy_untracked: tuple[str, ...] = ()
+    edits: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    present: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Return what the marker file says of the tree that is made from this."""
+        return {"commit": self.choice.commit, "edits": self.edits, "files": dict(self.files)}
 
 
 def untracked_files(git: Git, patterns: tuple[str, ...]) -> list[str]:
@@ -127,7 +142,8 @@ def prepare_at(source: Source, project: str, destination: str | None) -> tuple[s
 
 def prepare(source: Source, destination: str) -> dict[str, Any]:
     """Put the release's tree into the destination and return what changed: made, copied, removed."""
-    copied = untracked_files(source.project, source.copy_untracked)
+    untracked = untracked_files(source.project, source.copy_untracked)
+    copied = [name for name in untracked if name not in source.files]
     known = _marker(destination)
     if _is_whole(source, destination, known):
         tree = Git(destination, source.project.run, source.project.identity)
@@ -139,7 +155,7 @@ def prepare(source: Source, destination: str) -> dict[str, Any]:
     changed = [name for name in copied if _copy(source.project.path, tree, name)]
     removed = [name for name in stale if _remove(tree, name)]
     if made or changed or removed:
-        _mark(tree, {"commit": source.choice.commit, "complete": True, "copied": copied})
+        _mark(tree, {**source.state, "complete": True, "copied": copied})
     return {"made": made, "copied": changed, "removed": removed}
 
 
@@ -203,17 +219,25 @@ def _write(tree: Git, path: Path, text: str) -> None:
 
 
 def _is_whole(source: Source, destination: str, known: dict[str, Any]) -> bool:
-    """Tell whether the destination already is the release's tree, by looking at every tracked file."""
-    if not known.get("complete") or known.get("commit") != source.choice.commit:
+    """Tell whether the destination already is the wanted tree, by looking at every tracked file."""
+    wanted = {"edits": None, "files": {}, **known}
+    if not known.get("complete") or any(wanted.get(key) != value for key, value in source.state.items()):
+        return False
+    if source.present:  # what they are cannot be told from a marker
         return False
     try:
         tree = Git(destination, source.project.run, source.project.identity)
-        if tree.head() != source.choice.commit:
-            return False
-        status = tree.status()
+        return tree.head() == source.choice.commit and not _differing(source, tree)
     except RollbackError:
         return False
-    return not (status.edited or status.unmerged or status.submodules_edited or status.submodules_moved)
+
+
+def _differing(source: Source, tree: Git) -> list[str]:
+    """Return the files that are not what they are to be."""
+    status = tree.status()
+    edited = saved_work.edits_missing(tree, source.edits) if source.edits else status.edited
+    files = saved_work.differing_files(tree, source.files)
+    return [*edited, *status.unmerged, *status.submodules_edited, *status.submodules_moved, *files]
 
 
 def _make(source: Source, destination: str, known: dict[str, Any]) -> Git:
@@ -231,12 +255,27 @@ def _make(source: Source, destination: str, known: dict[str, Any]) -> Git:
     borrow(source, destination)
     tag = f"refs/tags/{source.choice.tag}"
     if source.project.has(source.choice.commit) and source.choice.here:
-        tree.call("update-ref", tag, source.choice.named.tag_object)
+        if source.choice.tag:
+            tree.call("update-ref", tag, source.choice.named.tag_object)
     else:
         fetch_tag(tree, source, tag)
     tree.call("checkout", "--quiet", "--force", "--detach", source.choice.commit)
     update_submodules(tree, source.timeout)
+    saved_work.put_back_files(tree, source.files)
+    if source.edits:
+        saved_work.put_back_edits(tree, source.edits)
+    for name in source.present:
+        _take_over(source.project.path, tree, name)
     return tree
+
+
+def _take_over(project: str, tree: Git, name: str) -> None:
+    """Make an edited file as it is in the project, also when it is gone there."""
+    if os.path.lexists(Path(project, name)):
+        _make_parents(tree, name)
+        _write_copy(Path(project, name), Path(tree.path, name))
+    else:
+        _remove(tree, name)
 
 
 def _refuse_unreachable(project: Git, folder: Path) -> None:
@@ -278,13 +317,18 @@ def _copy(project: str, tree: Git, name: str) -> bool:
     _make_parents(tree, name)
     if _same_file(origin, target):
         return False
+    _write_copy(origin, target)
+    return True
+
+
+def _write_copy(origin: Path, target: Path) -> None:
+    """Copy one file or link at once, with its mode and owner."""
     temporary = target.with_name(f".usdx-{os.getpid()}.tmp")
     shutil.copy2(origin, temporary, follow_symlinks=False)
     status = origin.lstat()
     if os.geteuid() == 0:
         os.lchown(temporary, status.st_uid, status.st_gid)
     temporary.replace(target)
-    return True
 
 
 def _make_parents(tree: Git, name: str) -> None:

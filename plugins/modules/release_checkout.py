@@ -50,8 +50,21 @@ options:
   version:
     description:
       - The release, by its tag. V(v1.0.2) and V(1.0.2) name the same release.
+      - One of O(version) and O(undo) must be given.
     type: str
-    required: true
+  undo:
+    description:
+      - Instead of a release, what was checked out before the run with this O(run_id), as that saved it under
+        C(refs/rollback/RUN_ID/); the commit, its branch, local edits, staged and not, the files that Git did not track,
+        and where the submodules were.
+      - The branch is checked out again when it still is at that commit. Otherwise HEAD is detached, with a warning.
+      - What is in the tree now is saved first, under O(run_id), so an undo can itself be undone.
+      - Nothing changes when the run saved no position, because it had nothing to change or was cut off before. The
+        result is then about what is checked out now.
+      - With O(state=prepared) the tree holds the edits and the files as well.
+      - No remote is asked, except by Git for a submodule that is not there. O(commit), O(remote), O(verify_signature)
+        and O(leftovers) do not count.
+    type: str
   state:
     description:
       - V(checked_out) puts the project directory on the release, with a detached HEAD, and its submodules with it.
@@ -118,6 +131,7 @@ options:
       - Names the references under C(refs/rollback/), so it must be another one for each run. A call with the id of a
         run that was cut off goes on where that stopped. Letters, digits, C(_) and C(-), at most 64.
       - Without it the UTC time is taken.
+      - With O(state=prepared) nothing is saved, and RV(before) is what was there before the run of this id was cut off.
     type: str
   copy_untracked:
     description:
@@ -152,11 +166,19 @@ EXAMPLES = r"""
     version: v1.0.2
     commit: 3f2a91c0d4be
     verify_signature: true
+
+- name: Put back what was checked out before that run, with the local edits
+  usdx.rollback.release_checkout:
+    path: /opt/usdx-wexel
+    undo: 20241228T014500Z-7f3a
+    run_id: 20241228T031500Z-09be
 """
 
 RETURN = r"""
 release:
-  description: The release. C(release.name) is as typed, C(release.date) is that of the commit.
+  description: The release. C(release.name) is as typed, C(release.date) is that of the commit. With O(undo) the name is
+    the tag of the commit; without a tag it is what git describe says, and C(release.number) and C(release.tag) are
+    null.
   returned: success
   type: dict
   sample: {"name": "v1.0.2", "number": "1.0.2", "tag": "v1.0.2", "commit": "3f2a91c0d4be5a6b7c8d9e0f1a2b3c4d5e6f7a8b",
@@ -252,6 +274,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.checkout import (
     Options,
     release_checkout,
 )
+from ansible_collections.usdx.rollback.plugins.module_utils.former_state import undo_checkout
 
 
 def main() -> None:
@@ -259,7 +282,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "version": {"type": "str", "required": True},
+            "version": {"type": "str"},
+            "undo": {"type": "str"},
             "state": {"type": "str", "choices": ["checked_out", "prepared"], "default": "checked_out"},
             "commit": {"type": "str"},
             "destination": {"type": "path"},
@@ -271,11 +295,18 @@ def main() -> None:
             "run_id": {"type": "str"},
             "copy_untracked": {"type": "list", "elements": "str", "default": list(DEFAULT_UNTRACKED)},
         },
+        mutually_exclusive=[("version", "undo")],
+        required_one_of=[("version", "undo")],
         supports_check_mode=True,
     )
-    values = {**module.params, "copy_untracked": tuple(module.params["copy_untracked"])}
+    values = {
+        **module.params,
+        "version": module.params["version"] or "",
+        "copy_untracked": tuple(module.params["copy_untracked"]),
+    }
     options = Options(**values, check_mode=module.check_mode)
-    carry_out(module, lambda: release_checkout(options, command_runner(module)))
+    work = release_checkout if options.undo is None else undo_checkout
+    carry_out(module, lambda: work(options, command_runner(module)))
 
 
 if __name__ == "__main__":

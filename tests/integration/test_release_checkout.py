@@ -647,7 +647,7 @@ def _first_write(project: Project) -> int:
         return run(argv, **options)
 
     project.checkout(counting, leftovers="remove")
-    return next(number for number, argv in enumerate(calls) if argv[-1] == "refs/heads/main")
+    return next(number for number, argv in enumerate(calls) if "stash" in argv)
 
 
 def test_cut_off_while_git_moved_the_tree(project: Project) -> None:
