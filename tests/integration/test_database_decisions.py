@@ -82,6 +82,7 @@ def variables(made: Stack, backups: Path, down: str) -> dict[str, Any]:
         "rollback_application_services": ["worker"],
         "rollback_keep_services": ["store"],
         "rollback_state_directory": str(backups.parent / "state"),
+        "rollback_approvals": "off",
         "rollback_package_json": "",
         "rollback_database": "Ledger",
         "rollback_database_login": {"service": "store", "login_user": "app", "login_password": "%pw %"},

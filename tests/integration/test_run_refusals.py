@@ -18,6 +18,7 @@ rollback_app:
       ansible_connection: local
       ansible_python_interpreter: "{{ ansible_playbook_python }}"
       rollback_project_directory: %s
+      rollback_state_directory: %s/state
       rollback_application_services: [web]
       rollback_keep_services: [db]
 """
@@ -34,7 +35,7 @@ SILENT = """\
 
 def play(directory: Path, *argv: str, more: str = "") -> tuple[int, str]:
     inventory = directory / "hosts.yml"
-    inventory.write_text(INVENTORY % directory + more, encoding="utf-8")
+    inventory.write_text(INVENTORY % (directory, directory) + more, encoding="utf-8")
     program = Path(sys.executable).with_name("ansible-playbook")
     words = [program, "-i", inventory, ROOT / "rollback.yml", "-e", "version=v1.0.2", *argv]
     done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
