@@ -194,9 +194,10 @@ def _pins(found: Situation, limits: Limits, staying: set[str]) -> list[KeptImage
     head = found.head[:PIN_DIGITS]
     used: dict[str, datetime] = {}
     for pin in found.images:
-        if pin.commit and pin.used_at is not None:
-            used[pin.commit] = max(pin.used_at, used.get(pin.commit, pin.used_at))
-    order = sorted(used, key=lambda commit: (commit == head, used[commit], commit), reverse=True)
+        at = found.now if pin.commit == head else pin.used_at
+        if pin.commit and at is not None:
+            used[pin.commit] = max(at, used.get(pin.commit, at))
+    order = sorted(used, key=lambda commit: (used[commit], commit), reverse=True)
     youngest = found.now - timedelta(hours=limits.min_age_hours)
     going = {one for one in order[limits.keep_releases :] if used[one] <= youngest} - staying - {head}
     return [pin for pin in found.images if pin.commit in going and pin.image_id not in found.used_here]

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils import cleanup, cleanup_text
@@ -25,12 +26,10 @@ from ansible_collections.usdx.rollback.plugins.module_utils.errors import Rollba
 from ansible_collections.usdx.rollback.plugins.module_utils.git import Git
 from ansible_collections.usdx.rollback.plugins.module_utils.journal import Journal
 from ansible_collections.usdx.rollback.plugins.module_utils.release_tree import borrows_from
+from docker.errors import DockerException
 from git_projects import git, make_project, run
 from hypothesis import given
 from hypothesis import strategies as st
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NOW = datetime(2026, 11, 24, 15, 0, 0, tzinfo=timezone.utc)
 ALL = Limits(keep=0, min_age_hours=0, keep_releases=0, keep_journals_days=0)
@@ -213,6 +212,8 @@ def test_the_last_name_of_an_image_in_use_stays() -> None:
         # the commit that is checked out is one of those that are counted
         (1, 0, C, "ab"),
         (2, 0, C, "b"),
+        # also where nothing tells when it was used
+        (1, 0, D, "abc"),
     ],
 )
 def test_releases_by_use_and_age(keep: int, min_age: float, head: str, gone: str) -> None:
@@ -340,6 +341,105 @@ def test_a_symbolic_reference_is_found_also_when_its_branch_is_gone(tmp_path: Pa
         ("20261124T150406Z-3f9a", "before", made.new),
         ("20261124T150406Z-3f9a", "branch", ""),
     ]
+
+
+class Daemon:
+    """A daemon with nothing but images; each can be made to refuse with a status code of its own."""
+
+    def __init__(self, refusals: dict[str, int]) -> None:
+        """Keep what is refused; ``api`` is where the SDK has its calls."""
+        self.refusals = refusals
+        self.removed: list[str] = []
+        self.tagged: str | None = None
+        self.api = self
+
+    def inspect_image(self, _name: str) -> dict[str, Any]:
+        """Return what the daemon says of any image."""
+        return {"Metadata": {"LastTagTime": self.tagged}}
+
+    def remove_image(self, name: str) -> None:
+        """Remove an image, or refuse as the SDK does."""
+        if name in self.refusals:
+            error = DockerException(f"refused {name}")
+            error.status_code = self.refusals[name]  # type: ignore[attr-defined]
+            raise error
+        self.removed.append(name)
+
+
+@pytest.fixture
+def act(tmp_path: Path) -> cleanup._Act:
+    """Give what drops things of a project on v1.0.3; its daemon refuses two names."""
+    look = object.__new__(cleanup._Look)
+    look.git = Git(str(make_project(tmp_path).tree), run)
+    look.client = Daemon({"in use": 409, "broken": 500})  # type: ignore[assignment]
+    look.state_directory = str(tmp_path / "state")
+    return cleanup._Act(look, check=False)
+
+
+def test_a_symbolic_reference_goes_and_its_branch_stays(act: cleanup._Act) -> None:
+    tree = Path(act.look.git.path)
+    for run_id, branch in (("20261124T150405Z-3f9a", "main"), ("20261124T150406Z-3f9a", "gone")):
+        git(tree, "update-ref", f"refs/rollback/{run_id}/before", "HEAD")
+        git(tree, "symbolic-ref", f"refs/rollback/{run_id}/branch", f"refs/heads/{branch}")
+    main, others = git(tree, "rev-parse", "main"), git(tree, "for-each-ref", "refs/tags", "refs/heads", "refs/remotes")
+    found = cleanup._references(act.look.git)
+    assert act.each(found, lambda one: one.name, act.reference) == found
+    assert (act.failed, cleanup._references(act.look.git)) == ([], [])
+    assert git(tree, "rev-parse", "main", "HEAD").split() == [main, main]
+    assert git(tree, "for-each-ref", "refs/tags", "refs/heads", "refs/remotes") == others
+
+
+def test_a_reference_that_was_moved_since_the_decision_stays(act: cleanup._Act) -> None:
+    tree, ref = Path(act.look.git.path), "refs/rollback/20261124T150405Z-3f9a/before"
+    git(tree, "update-ref", ref, "v1.0.2^{commit}")
+    moved = Reference("20261124T150405Z-3f9a", ref, git(tree, "rev-parse", "HEAD"))
+    assert act.each([moved], lambda one: one.name, act.reference) == []
+    assert act.failed == [ref]
+    assert git(tree, "rev-parse", ref) == git(tree, "rev-parse", "v1.0.2^{commit}")
+
+
+def test_a_refusal_does_not_hold_up_the_rest(act: cleanup._Act) -> None:
+    images = [KeptImage(name, "x") for name in ("a", "in use", "broken", "b")]
+    assert [one.name for one in act.each(images, lambda one: one.name, act.image)] == ["a", "b"]
+    assert (act.in_use, act.failed) == (["in use"], ["broken"])
+    assert act.warnings == ["broken could not be dropped: refused broken"]
+
+
+def test_the_journal_of_a_run_goes_after_the_rest_of_it(act: cleanup._Act) -> None:
+    """If something of it could not be dropped the journal stays, and the module fails in the end."""
+    runs = [made_run(300), made_run(400)]
+    for one in runs:
+        act.folder(one).mkdir(parents=True)
+        (act.folder(one) / "journal.jsonl").write_text("{}\n")
+    act.look.client = Daemon({f"{REPOSITORY}:before-{runs[0].id}": 500})  # type: ignore[assignment]
+    act.look.warnings, act.look.sizes = [], {f"image {runs[1].id}": 7}
+    found = replace(of_runs(*runs), references=())
+    with pytest.raises(RollbackError, match=f"Not everything could be dropped: {REPOSITORY}:before-") as caught:
+        cleanup._carry_out(act, found, decide(found, ALL))
+    assert (act.folder(runs[0]).exists(), act.folder(runs[1]).exists()) == (True, False)
+    facts = caught.value.facts
+    assert facts["failed_to_drop"] == [f"{REPOSITORY}:before-{runs[0].id}"]
+    assert (facts["changed"], facts["dropped"]["journals"]) == (True, [runs[1].id])
+    assert facts["bytes"] == {"images": 7, "journals": 3, "trees": 0}
+    assert facts["left"] == {"images": 1, "references": 0, "journals": 1, "trees": 0}
+
+
+@pytest.mark.parametrize(
+    ("told", "at"),
+    [
+        ("2026-11-24T15:04:05.123456789Z", datetime(2026, 11, 24, 15, 4, 5, tzinfo=timezone.utc)),
+        ("2026-11-24T16:04:05+01:00", datetime(2026, 11, 24, 15, 4, 5, tzinfo=timezone.utc)),
+        ("0001-01-01T00:00:00Z", None),
+        ("", None),
+        (None, None),
+        ("yesterday", None),
+    ],
+)
+def test_when_an_image_was_named(act: cleanup._Act, told: str | None, at: datetime | None) -> None:
+    daemon = Daemon({})
+    daemon.tagged = told
+    act.look.client = daemon  # type: ignore[assignment]
+    assert act.look.tagged_at("x") == at
 
 
 # -- options and words
