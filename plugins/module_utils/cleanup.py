@@ -46,6 +46,7 @@ _REFERENCES = "refs/rollback/"
 # A plan holds no lock and has no journal, but a private tree.
 _TREE_HOURS = 1.0
 _CONFLICT = 409
+_DOCKER_SINCE = 2013
 _MOST = 100_000
 _SUBMODULE = "160000 "
 
@@ -337,14 +338,16 @@ class _Look:
         return found
 
     def tagged_at(self, image_id: str) -> datetime | None:
-        """Return when an image was last given a name: what is known of a release that no record names."""
+        """Return when an image was last given a name, or else made: all that is known where no record names a release.
+
+        The daemon does not note the name that an image was built with. A build that can be reproduced states no time.
+        """
         try:
-            told = (self.client.api.inspect_image(image_id).get("Metadata") or {}).get("LastTagTime")
+            told = self.client.api.inspect_image(image_id)
         except API_ERRORS:
             return None
-        matched = _MOMENT.match(str(told or ""))
-        at = datetime.fromisoformat(matched[1] + (matched[2] or "+00:00")) if matched else None
-        return at if at is not None and at.year > 1 else None
+        moments = [moment_of((told.get("Metadata") or {}).get("LastTagTime")), moment_of(told.get("Created"))]
+        return next((at for at in moments if at is not None and at.year >= _DOCKER_SINCE), None)
 
     # references
 
@@ -390,6 +393,12 @@ class _Look:
                 at = max(status.st_mtime for status in folders)
                 found.append(Tree(entry.path, datetime.fromtimestamp(at, timezone.utc)))
         return found
+
+
+def moment_of(text: object) -> datetime | None:
+    """Return a moment as the daemon writes it, to the second; None for what is none."""
+    matched = _MOMENT.match(text) if isinstance(text, str) else None
+    return datetime.fromisoformat(matched[1] + (matched[2] or "+00:00")) if matched else None
 
 
 def run_of(run_id: str, journal: Journal | None) -> Run:

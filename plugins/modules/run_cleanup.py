@@ -69,6 +69,8 @@ options:
       - How many releases keep their images, so that a rollback to them builds nothing. They are those whose commits
         were used last, the one that is checked out among them. Runs that keep everything also keep the images of the
         releases that they came from and went to.
+      - When a commit was used say the journals and the record of verified releases; where neither names it, the time
+        counts at which its image was last given a name, or else made.
       - An image that a container of the project has keeps its names of releases in any case.
     type: int
     default: 5

@@ -244,8 +244,7 @@ def test_the_run_that_holds_the_lock_stays(host: Host) -> None:
     lock.write_text("{")
     host.references(newest, "before")
     host.tree("usdx-rollback-k2j4x_8a", 900)
-    outcome = host.cleanup()
-    assert "does not say which run holds the lock" in " ".join(outcome["warnings"])
+    assert host.cleanup()["held"] == [newest]
     assert host.kept()["references"] == [f"{newest}/before"]
     assert host.kept()["trees"] == ["usdx-rollback-k2j4x_8a"]
 
@@ -265,7 +264,6 @@ def test_what_fails_is_named_and_the_rest_goes(host: Host) -> None:
     assert outcome["failed_to_drop"] == [f"refs/rollback/{old}/before"]
     assert f"refs/rollback/{old}/before" in outcome["msg"]
     assert outcome["changed"]
-    assert any("could not be dropped" in warning for warning in outcome["warnings"])
     assert host.kept()["references"] == [f"{old}/before"]
     assert host.kept()["images"] == []
     assert old in host.kept()["journals"]

@@ -350,12 +350,13 @@ class Daemon:
         """Keep what is refused; ``api`` is where the SDK has its calls."""
         self.refusals = refusals
         self.removed: list[str] = []
-        self.tagged: str | None = None
+        self.named: str | None = None
+        self.made: str | None = None
         self.api = self
 
     def inspect_image(self, _name: str) -> dict[str, Any]:
         """Return what the daemon says of any image."""
-        return {"Metadata": {"LastTagTime": self.tagged}}
+        return {"Metadata": {"LastTagTime": self.named}, "Created": self.made}
 
     def remove_image(self, name: str) -> None:
         """Remove an image, or refuse as the SDK does."""
@@ -427,19 +428,19 @@ def test_the_journal_of_a_run_goes_after_the_rest_of_it(act: cleanup._Act) -> No
 @pytest.mark.parametrize(
     ("told", "at"),
     [
-        ("2026-11-24T15:04:05.123456789Z", datetime(2026, 11, 24, 15, 4, 5, tzinfo=timezone.utc)),
-        ("2026-11-24T16:04:05+01:00", datetime(2026, 11, 24, 15, 4, 5, tzinfo=timezone.utc)),
-        ("0001-01-01T00:00:00Z", None),
-        ("", None),
-        (None, None),
-        ("yesterday", None),
+        (("2026-11-24T15:04:05.123456789Z", "2025-01-01T00:00:00Z"), "2026-11-24T15:04:05+00:00"),
+        (("2026-11-24T16:04:05+01:00", ""), "2026-11-24T16:04:05+01:00"),
+        (("0001-01-01T00:00:00Z", "2025-01-01T00:00:00.5Z"), "2025-01-01T00:00:00+00:00"),
+        ((None, "2025-01-01T00:00:00Z"), "2025-01-01T00:00:00+00:00"),
+        (("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z"), None),
+        (("yesterday", None), None),
     ],
 )
-def test_when_an_image_was_named(act: cleanup._Act, told: str | None, at: datetime | None) -> None:
+def test_when_an_image_was_named(act: cleanup._Act, told: tuple[str | None, str | None], at: str | None) -> None:
     daemon = Daemon({})
-    daemon.tagged = told
+    daemon.named, daemon.made = told
     act.look.client = daemon  # type: ignore[assignment]
-    assert act.look.tagged_at("x") == at
+    assert act.look.tagged_at("x") == (datetime.fromisoformat(at) if at else None)
 
 
 # -- options and words
