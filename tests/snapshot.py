@@ -3,6 +3,7 @@
 """What a host looks like: Docker's objects, the project's tree and repository, files that a run might leave behind.
 
 ``snapshot.py DIRECTORY`` writes ``before.json`` into the folder of a demo; tests compare it with what they see later.
+A second argument is another name for that file.
 """
 
 from __future__ import annotations
@@ -105,5 +106,5 @@ def take(directory: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    (folder / "before.json").write_text(json.dumps(take(folder), indent=1), encoding="utf-8")
+    folder, moment = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "before"
+    (folder / f"{moment}.json").write_text(json.dumps(take(folder), indent=1), encoding="utf-8")

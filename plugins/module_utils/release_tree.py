@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .release_choice import Choice
 
+TREE_PREFIX = "usdx-rollback-"
 _MARKER = "usdx-rollback.json"
 _HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/]+:")  # a URL, or host:path as ssh takes it
 
@@ -110,6 +111,15 @@ def _include(tree: Git, path: str) -> None:
     _write(tree, own, f'[include]\n\tpath = "{quoted}"\n{own.read_text(encoding="utf-8")}')
 
 
+def borrows_from(folder: str, objects: str) -> bool:
+    """Tell whether a folder is a private tree that borrows these objects, or one that was cut off before it did so."""
+    try:
+        lines = Path(folder, ".git/objects/info/alternates").read_bytes().splitlines()
+    except OSError:
+        return bool(_marker(folder))
+    return os.fsencode(objects) in lines
+
+
 def fetch_tag(git: Git, source: Source, target: str) -> None:
     """Fetch the chosen tag to the reference ``target``, without force, and check that it is what was chosen."""
     depth = ["--depth=1"] if git.is_shallow() else []
@@ -131,7 +141,7 @@ def prepare_at(source: Source, project: str, destination: str | None) -> tuple[s
     """Put the tree where it is wanted, else into a new private folder, which is removed again if that fails."""
     if destination:
         return destination, prepare(source, check_destination(project, destination))
-    own = tempfile.mkdtemp(prefix="usdx-rollback-")
+    own = tempfile.mkdtemp(prefix=TREE_PREFIX)
     try:
         source.project.identity.hand_over(own)
         return own, prepare(source, own)
