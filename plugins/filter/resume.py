@@ -27,6 +27,7 @@ class FilterModule:
             resume.services_before,
             resume.settled_steps,
             resume.undo_inputs,
+            resume.undo_refusal,
             resume.variables_before,
         )
         return {function.__name__: function for function in functions}

@@ -99,6 +99,29 @@ def database_changed_at(run: dict[str, Any]) -> str:
     return str(begun[0]["start"]) if begun else ""
 
 
+def undo_refusal(run: dict[str, Any], preview: dict[str, Any]) -> str:
+    """Return why the database of before a run cannot come back although the run changed it; empty when it can.
+
+    ``preview`` is what ``pg_safe_restore`` with ``undo_of`` says in check mode. It cannot know a database that
+    was dropped meanwhile; the journal does.
+    """
+    kept = next(
+        (
+            step["facts"].get("old_database")
+            for step in run.get("steps", [])
+            if step["name"] in _DATABASE and step["state"] == DONE and step["facts"].get("old_database")
+        ),
+        "",
+    )
+    if not kept or not preview.get("nothing_to_undo") or preview.get("undone_by"):
+        return ""
+    return (
+        f"The run {run['run_id']} kept the database of before as {kept}, and it is not there any more: cleanup.yml or "
+        "somebody dropped it. Everything else could be put back, but not the database. Go to the former release with a "
+        "new run instead: -e version= with -e database=skip, or with -e backup= and -e database=restore."
+    )
+
+
 def services_before(run: dict[str, Any], services: list[Any]) -> list[Any]:
     """Return the application services that ran before a run, in their groups; all of them without a run."""
     alive = {name for name, service in _stopped(run).items() if service.get("before") in _ALIVE}
