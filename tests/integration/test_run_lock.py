@@ -69,7 +69,7 @@ RACE = """
       vars:
         meet: "touch {{ state }}/{{ run }}.{{ item }}; timeout 60 sh -c 'until [ -e {{ state }}/{{ foe }}.{{ item }} ];
           do sleep 0.005; done' && echo {{ run }}"
-      loop: "{{ range(rounds | int) }}"
+      loop: "{{ range(rounds | int) | list }}"
       register: taken
       ignore_errors: true
     - name: Tell
