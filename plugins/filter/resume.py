@@ -23,6 +23,7 @@ class FilterModule:
             resume.done_steps,
             forecast.outage_forecast,
             resume.images_before,
+            resume.is_settled,
             resume.resumed_inputs,
             resume.services_before,
             resume.settled_steps,

@@ -48,6 +48,16 @@ def done_steps(run: dict[str, Any], results: dict[str, dict[str, Any]]) -> list[
     return done if "start_services" in done else [name for name in done if name not in _PROOFS]
 
 
+def is_settled(run: dict[str, Any], purpose: str) -> bool:
+    """Tell whether nothing is to be done on a host, while the run is gone on with or undone on another one.
+
+    A host that has not begun a run takes part when it is gone on with; there is nothing to undo on it.
+    """
+    if purpose == "undo":
+        return not run.get("acted") or bool(run.get("undone_by"))
+    return run.get("state") == "succeeded"
+
+
 def resumed_inputs(run: dict[str, Any], accept_data_loss: object = "") -> dict[str, Any]:
     """Return what was asked for, with what was decided in the place of what was left open.
 

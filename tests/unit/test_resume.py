@@ -143,3 +143,19 @@ def test_a_kept_database_that_was_dropped_is_missed() -> None:
     assert "shop_before_x, and it is not there any more" in resume.undo_refusal(run, gone)
     assert resume.undo_refusal(run, {}) == resume.undo_refusal(run, {**gone, "undone_by": "r2"}) == ""
     assert resume.undo_refusal({}, gone) == ""
+
+
+@pytest.mark.parametrize(
+    ("run", "purpose", "settled"),
+    [
+        ({}, "resume", False),
+        ({"state": "failed", "acted": True}, "resume", False),
+        ({"state": "succeeded", "acted": True}, "resume", True),
+        ({}, "undo", True),
+        ({"state": "unfinished", "acted": False}, "undo", True),
+        ({"state": "succeeded", "acted": True}, "undo", False),
+        ({"state": "succeeded", "acted": True, "undone_by": "r2"}, "undo", True),
+    ],
+)
+def test_a_host_may_have_nothing_to_do(run: dict[str, Any], purpose: str, *, settled: bool) -> None:
+    assert resume.is_settled(run, purpose) is settled
