@@ -36,6 +36,7 @@ def containers() -> dict[str, dict[str, Any]]:
             "id": container["Id"],
             "image": container["Image"],
             "started": container["State"]["StartedAt"],
+            "finished": container["State"]["FinishedAt"],
             "status": container["State"]["Status"],
             "health": (container["State"].get("Health") or {}).get("Status"),
             "project": container["Config"]["Labels"].get(PROJECT_LABEL),

@@ -21,27 +21,32 @@ APPLICATION_SERVICES = ("indexer", "nginx", "webapp")
 class Stack:
     """The stack of one demo folder."""
 
-    def __init__(self, directory: Path) -> None:
-        """Read where the stack is; nothing is asked yet."""
+    def __init__(self, directory: Path, moment: str = "") -> None:
+        """Read where the stack is; nothing is asked yet. ``moment`` names the snapshot that stands for now."""
         self.directory = directory
+        self.moment = moment
         self.facts: dict[str, Any] = json.loads((directory / "demo.json").read_text(encoding="utf-8"))
         self.project: str = self.facts["project"]
 
     @classmethod
-    def of_scenario(cls) -> Stack:
-        """Return the stack of the Molecule scenario that runs."""
-        return cls(Path(os.environ["USDX_DEMO_DIRECTORY"]))
+    def of_scenario(cls, host: str = "", moment: str = "") -> Stack:
+        """Return the stack of the Molecule scenario that runs; ``host`` names one of several."""
+        return cls(Path(os.environ["USDX_DEMO_DIRECTORY"], host), moment)
 
     @cached_property
     def before(self) -> dict[str, Any]:
         """The snapshot taken before the run."""
-        snapshot_before: dict[str, Any] = json.loads((self.directory / "before.json").read_text(encoding="utf-8"))
-        return snapshot_before
+        return self.seen("before")
+
+    def seen(self, moment: str) -> dict[str, Any]:
+        """Return the snapshot that was taken at a moment."""
+        taken: dict[str, Any] = json.loads((self.directory / f"{moment}.json").read_text(encoding="utf-8"))
+        return taken
 
     @cached_property
     def now(self) -> dict[str, Any]:
-        """A snapshot taken now, once for a test."""
-        return snapshot.take(self.directory)
+        """A snapshot taken now, once for a test, or the one that stands for it."""
+        return self.seen(self.moment) if self.moment else snapshot.take(self.directory)
 
     def screen(self, number: int | str = "") -> tuple[int, str]:
         """Return exit code and screen of a command that an operator typed."""

@@ -15,7 +15,7 @@ if docker info >/dev/null 2>&1; then docker_answered=yes; fi
 leave() {
   local status=$?
   local directory
-  for directory in .cache/molecule/*/ .cache/test-demo/; do
+  for directory in .cache/molecule/*/ .cache/molecule/*/*/ .cache/test-demo/; do
     if [ -e "$directory/demo.json" ]; then python tests/demo/demo.py down --directory "$directory" || true; fi
   done
   docker rm --force usdx-bystander >/dev/null 2>&1 || true
