@@ -29,7 +29,7 @@ import snapshot  # noqa: E402
 
 PLAYBOOKS = {
     "application_bug": ["application_bug.yml", "-e", "version=v1.0.2"],
-    "database_migration": ["database_migration.yml", "-e", "version=v1.0.2", "-e", "accept_data_loss=1h"],
+    "database_migration": ["database_migration.yml", "-e", "version=v1.0.2", "-e", "accept_data_loss=true"],
 }
 # The application writes to the other tables all the time; their rows must not get less.
 STABLE = ("users", "wexels")
