@@ -155,8 +155,13 @@ def recover(drill: Drill, kill: Kill, before: dict[str, Any], after: dict[str, A
         end="; ",
         flush=True,
     )
-    wrong: list[str] = []
-    if begun and kill.resume and killed.killed:
+    wrong = (
+        []
+        if killed.killed or killed.code == 0
+        else [f"it ended by itself with {killed.code}:\n{killed.screen[-3000:]}"]
+    )
+    # There is nothing to undo of a run that has only planned and prepared; it is gone on with, as its lock demands.
+    if begun and killed.killed and (kill.resume or not drill.acted(run_id)):
         done = drill.play(["resume.yml", "-e", f"run={run_id}"])
         wrong += [f"resume ended with {done.code}:\n{done.screen[-3000:]}"] if done.code else []
         healthy(drill)
