@@ -361,10 +361,19 @@ def plan_sum(plans: object, accept_data_loss: object = "") -> str:
     return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
+def _lost(database: dict[str, Any]) -> list[str]:
+    """Return the tables that would lose rows."""
+    tables = (database.get("loss") or {}).get("tables") or {}
+    return sorted(str(table) for table, rows in tables.items() if int(rows) > 0)
+
+
 def _covered(plan: dict[str, Any], accept_data_loss: object) -> list[Any]:
     results: dict[str, Any] = plan["results"]
     database = results.get("prepare_database") or {}
-    backup, lost = database.get("backup") or {}, (database.get("loss") or {}).get("tables") or {}
+    backup, lost = database.get("backup") or {}, _lost(database)
+    # Who goes on with a run does not lose more than was approved when it is the same or less.
+    approved = _lost(plan.get("approved") or {})
+    lost = approved if set(lost) <= set(approved) else lost
     reverts = (results.get("revert_migrations") or {}).get("commands") or []
     return [
         *[str(plan[key]) for key in ("project", "host", "scenario")],
@@ -372,8 +381,11 @@ def _covered(plan: dict[str, Any], accept_data_loss: object) -> list[Any]:
         str(plan["release"]["commit"]),
         [str(step) for step in plan["steps"]],
         str(database.get("decision") or "skip"),
-        [str(backup.get("path") or ""), str(backup.get("sha256") or "")],
-        sorted(str(table) for table, rows in lost.items() if int(rows) > 0),
+        [
+            str(backup.get("path") or ""),
+            str((database.get("preview") or {}).get("sha256") or backup.get("sha256") or ""),
+        ],
+        lost,
         [[str(word) for word in (one.get("revert_migrations_command") or {}).get("argv", [])] for one in reverts],
         str(accept_data_loss).strip().lower(),
         [[str(name) for name in group] for group in (results.get("stop_services") or {}).get("order") or []],

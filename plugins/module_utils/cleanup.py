@@ -404,7 +404,8 @@ def moment_of(text: object) -> datetime | None:
 def run_of(run_id: str, journal: Journal | None) -> Run:
     """Return a run as its journal tells it; without one it is not known to have succeeded."""
     at = run_time(run_id)
-    assert at is not None  # noqa: S101 - only run ids come here
+    if at is None:
+        raise AssertionError(run_id)  # only run ids come here
     if journal is None:
         return Run(run_id, at)
     last = journal.events[-1] if journal.events else {}

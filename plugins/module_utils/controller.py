@@ -60,11 +60,16 @@ def facts_of(pid: int, user: str, job: str, place: Place, proc: str = PROC) -> d
     return {"user": user, **place._asdict(), "pid": pid, "started": status[1] if status else 0, "job": job}
 
 
+def is_count(value: object) -> bool:
+    """Tell whether a JSON value is a whole number of at least 0; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def parse_facts(value: Any) -> dict[str, Any] | None:  # noqa: ANN401 - a JSON value
     """Return a record as it was written, or ``None`` when it is none."""
     if not isinstance(value, dict) or not all(isinstance(value.get(name, ""), str) for name in _TEXTS):
         return None
-    if not all(type(value.get(name, 0)) is int and value.get(name, 0) >= 0 for name in _NUMBERS):
+    if not all(is_count(value.get(name, 0)) for name in _NUMBERS):
         return None
     if not 0 < value.get("pid", 0) < _PID_LIMIT:
         return None

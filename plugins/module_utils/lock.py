@@ -95,7 +95,7 @@ def parse_lock(content: bytes) -> dict[str, Any] | None:
     controller = controllers.parse_facts(value.get("controller"))
     texts = {name: value.get(name, "") for name in _TEXTS}
     count = value.get("journal_events", 0)
-    whole = all(isinstance(text, str) for text in texts.values()) and type(count) is int and count >= 0
+    whole = all(isinstance(text, str) for text in texts.values()) and controllers.is_count(count)
     if controller is None or parse_time(value.get("since")) is None or not whole:
         return None
     return _lock(value["run_id"], texts, value["since"], count, controller)

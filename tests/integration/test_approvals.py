@@ -91,7 +91,7 @@ class Decision:
             os.execve(argv[0], argv, given)  # noqa: S606 - this is the child
         screen, deadline = "", time.monotonic() + SECONDS
         while time.monotonic() < deadline:
-            ready, _, _ = select.select([terminal], [], [], 0.5)
+            ready, _writable, _failed = select.select([terminal], [], [], 0.5)
             try:
                 screen += os.read(terminal, 65536).decode("utf-8", "replace") if ready else ""
                 if not ready and question and question in flat(screen) and asks(terminal):
@@ -100,7 +100,7 @@ class Decision:
                 break
         else:
             os.kill(process, 9)
-        _, status = os.waitpid(process, 0)
+        status = os.waitpid(process, 0)[1]
         os.close(terminal)
         return os.waitstatus_to_exitcode(status), flat(screen)
 
@@ -156,7 +156,7 @@ def test_without_a_terminal_all_approvals_suffice_for_all_hosts(decision: Decisi
 
 
 def test_an_approval_holds_for_its_plan_only(decision: Decision) -> None:
-    _, screen = decision.weigh("--check")
+    screen = decision.weigh("--check")[1]
     total = plan_sum(screen)
     assert decision.weigh(approved_by="ann,bob", approved_plan=total)[0] == 0
     (decision.directory / "one.json").unlink()
@@ -193,7 +193,7 @@ def test_off_in_the_inventory_asks_nobody(decision: Decision) -> None:
 
 
 def test_a_host_that_runs_the_release_already_needs_no_approval(decision: Decision) -> None:
-    _, both = decision.weigh("--check")
+    both = decision.weigh("--check")[1]
     code, screen = decision.weigh(already_there=["one"])
     assert code != 0, "the first host has nothing to do, the second one has"
     assert plan_sum(screen) != plan_sum(both)

@@ -167,7 +167,9 @@ def test_killed_on_the_way_it_ends_in_the_next_call(
 def test_killed_between_two_changes_of_names(server15: Server, live15: str, tmp_path: Path) -> None:
     backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
     before = oid(server15, live15)
-    first, second = (run(server15, live15, backup=backup, force=True, run_id="R")["restored_oid"] for _ in range(2))
+    first, second = (
+        run(server15, live15, backup=backup, force=True, run_id="R")["restored_oid"] for _again in range(2)
+    )
     killed(server15, live15, ("restore", "cut_over", 2), state="undone", undo_of="R", run_id="U")
     assert oid(server15, live15) == first
     assert undo(server15, live15, "R", "U")["changed"]

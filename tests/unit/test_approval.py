@@ -44,9 +44,9 @@ def answered(text: str) -> dict[str, Any]:
     return {"asked": True, "answer": text}
 
 
-def refusal_of(told: dict[str, Any], reply: dict[str, Any] = NOBODY) -> str:
-    """Return why a plan may not be carried out."""
-    text: str = approval.approval_outcome(told, reply)["refusal"]
+def refusal_of(told: dict[str, Any], reply: dict[str, Any] | None = None) -> str:
+    """Return why a plan may not be carried out; without a reply nobody could be asked."""
+    text: str = approval.approval_outcome(told, reply or NOBODY)["refusal"]
     return text
 
 
@@ -374,6 +374,16 @@ def test_the_sum_covers_what_may_be_lost_and_every_host() -> None:
     assert approval.plan_sum(one, "4h") != approval.plan_sum(one, "true")
     assert len(SUM) == 12
     assert int(SUM, 16) >= 0
+
+
+def test_who_goes_on_with_a_run_needs_no_new_approval_for_losing_less() -> None:
+    """Once the database is changed nothing more is lost; a table that was not approved asks again."""
+    first = with_database()
+    approved = {"approved": database(first)}
+    for tables, same in (({}, True), ({"public.events": 3}, True), ({"public.events": 3, "public.odd": 1}, False)):
+        later = with_database() | approved
+        database(later)["loss"] = {"tables": tables}
+        assert (approval.plan_sum(later, "4h") == approval.plan_sum(first, "4h")) is same
 
 
 # What is shown

@@ -73,7 +73,7 @@ def container_events(moment: str, host: str, action: str) -> dict[str, float]:
 
 def seconds(time: str) -> float:
     """Return the seconds of a time of Docker or of the journal."""
-    head, _, zone = time.replace("Z", "+00:00").partition("+")
+    head, _plus, zone = time.replace("Z", "+00:00").partition("+")
     return datetime.fromisoformat(f"{head[:26]}+{zone}").timestamp()
 
 
