@@ -380,7 +380,7 @@ def test_who_goes_on_with_a_run_needs_no_new_approval_for_losing_less() -> None:
     """Once the database is changed nothing more is lost; a table that was not approved asks again."""
     first = with_database()
     approved = {"approved": database(first)}
-    for tables, same in (({}, True), ({"public.events": 3}, True), ({"public.events": 3, "public.odd": 1}, False)):
+    for tables, same in (({}, True), ({"public.pools": 3}, True), ({"public.pools": 3, "public.odd": 1}, False)):
         later = with_database() | approved
         database(later)["loss"] = {"tables": tables}
         assert (approval.plan_sum(later, "4h") == approval.plan_sum(first, "4h")) is same
