@@ -50,6 +50,7 @@ class Drill:
     directory: Path
     scenario: str
     approved: list[str]
+    inventory: str = "inventories/demo"
 
     @property
     def state_directory(self) -> Path:
@@ -64,7 +65,7 @@ class Drill:
     def play(self, argv: list[str], **more: Any) -> cut_off.Typed:
         """Type a playbook on this stack."""
         return cut_off.type_playbook(
-            ["-i", "inventories/demo", *argv, *self.approved], USDX_DEMO_DIRECTORY=str(self.directory), **more
+            ["-i", self.inventory, *argv, *self.approved], USDX_DEMO_DIRECTORY=str(self.directory), **more
         )
 
     def look(self) -> dict[str, Any]:
