@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docker demo demo-down check test bench-rollback bench-restore bench-cutover clean
+.PHONY: help setup docker demo demo-down check test drill bench-rollback bench-restore bench-cutover clean
 
 help: ## show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -30,6 +30,11 @@ check: setup ## the fast checks: style, types, unit tests
 
 test: setup ## everything that CI runs
 	@tests/test.sh
+
+drill: setup docker ## kill the controller 40 times in scenario 2, and in each step of both scenarios; takes an hour
+	@$(VENV)/python tests/drills/killed_controller.py --scenario application_bug --each-step
+	@$(VENV)/python tests/drills/killed_controller.py --scenario database_migration --each-step
+	@$(VENV)/python tests/drills/killed_controller.py --scenario database_migration --kills 40
 
 bench-rollback: setup docker ## measure the outage of a rollback against the runbook's own commands
 	@$(VENV)/python tests/benchmarks/rollback.py

@@ -113,7 +113,7 @@ def standing(directory: Path, project: str) -> Iterator[Stand]:
     demo = [sys.executable, str(REPOSITORY / "tests/demo/demo.py")]
     try:
         command(*demo, "up", "--project", project, "--directory", str(directory))
-        drill = Drill(directory, "database_migration", [])
+        drill = Drill(directory, "database_migration")
         healthy(drill)
         before, typed, place = drill.look(), list[Typed](), directory / "first"
         first = drill.play(

@@ -12,8 +12,12 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import RollbackError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
@@ -21,7 +25,7 @@ _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:/@%+-]*")
 
 
-def check_variables(variables: dict[str, str]) -> None:
+def check_variables(variables: Mapping[str, str | None]) -> None:
     """Refuse names that are no variable names, and values that could become a second line or an expression."""
     for name, value in variables.items():
         if not _NAME.fullmatch(name):
@@ -29,7 +33,7 @@ def check_variables(variables: dict[str, str]) -> None:
                 f"variables: {name!r} is not the name of a variable. Nothing was changed.",
                 "Use letters, digits and '_', not starting with a digit.",
             )
-        if not _PLAIN_VALUE.fullmatch(value):
+        if value is not None and not _PLAIN_VALUE.fullmatch(value):
             raise RollbackError(
                 f"variables: the value of {name} has characters that are not accepted here. Nothing was changed.",
                 "Use letters, digits and any of _ . , : / @ % + - in the value.",
@@ -46,11 +50,16 @@ def read_variables(text: str, names: list[str]) -> dict[str, str | None]:
     return found
 
 
-def set_variables(text: str, variables: dict[str, str]) -> str:
-    """Return the text with each variable set once: in place where it stood last, else as a new last line."""
-    lines = text.splitlines(keepends=True)
+def set_variables(text: str, variables: Mapping[str, str | None]) -> str:
+    """Return the text with each variable set once: in place where it stood last, else as a new last line.
+
+    A variable without a value is taken out, with all lines that set it.
+    """
+    lines = [line for line in text.splitlines(keepends=True) if not _is_taken_out(line, variables)]
     last = {match[1]: number for number, line in enumerate(lines) if (match := _LINE.fullmatch(line.rstrip("\r\n")))}
     for name, value in variables.items():
+        if value is None:
+            continue
         if name in last:
             ending = lines[last[name]][len(lines[last[name]].rstrip("\r\n")) :]
             lines[last[name]] = f"{name}={value}{ending}"
@@ -59,6 +68,11 @@ def set_variables(text: str, variables: dict[str, str]) -> str:
                 lines[-1] += "\n"
             lines.append(f"{name}={value}\n")
     return "".join(lines)
+
+
+def _is_taken_out(line: str, variables: Mapping[str, str | None]) -> bool:
+    match = _LINE.fullmatch(line.rstrip("\r\n"))
+    return match is not None and match[1] in variables and variables[match[1]] is None
 
 
 def read_file(path: str) -> str:

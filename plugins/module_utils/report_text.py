@@ -95,6 +95,8 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
             lines.append(f"{head}skipped: {plan['skipped'][step]}")
         else:
             lines += _with_head(head, _STEP_LINES[step](plan, plan["results"].get(step, {})))
+    if "stop_services" in plan["steps"]:
+        lines += [outage_line(plan), *_kept_lines(plan)]
     return lines + _left_lines(plan)
 
 
@@ -213,6 +215,29 @@ _STEP_LINES = {
     "monitor_release": _monitor_lines,
     "communicate": _command_lines,
 }
+
+
+def outage_line(plan: dict[str, Any]) -> str:
+    """Return how long which services are down, as far as it was ever measured."""
+    order = plan["results"].get("stop_services", {}).get("order", [])
+    services = ", ".join(name for group in order for name in group)
+    outage = plan.get("outage") or {}
+    if outage.get("seconds") is None:
+        return f"Outage: {services}; unknown, no earlier run of these steps was measured here"
+    runs = "1 earlier run" if outage["runs"] == 1 else f"{outage['runs']} earlier runs"
+    return f"Outage: {services}; about {outage['seconds']} s, as measured by {runs}"
+
+
+def _kept_lines(plan: dict[str, Any]) -> list[str]:
+    """Return what can be got back afterwards, and where it is."""
+    kept = [
+        f"commit and local edits in refs/rollback/{plan['run_id']}/",
+        f"images as usdx-rollback/{plan['project']}/SERVICE:before-{plan['run_id']}",
+    ]
+    database = plan["results"].get("prepare_database", {})
+    if database.get("decision", "skip") != "skip" and database.get("would_change"):
+        kept.append(f"the database beside {database['database']}, frozen")
+    return [f"Kept, for undo.yml: {'; '.join(kept)}"]
 
 
 def _left_lines(plan: dict[str, Any]) -> list[str]:

@@ -48,6 +48,16 @@ def done_steps(run: dict[str, Any], results: dict[str, dict[str, Any]]) -> list[
     return done if "start_services" in done else [name for name in done if name not in _PROOFS]
 
 
+def is_settled(run: dict[str, Any], purpose: str) -> bool:
+    """Tell whether nothing is to be done on a host, while the run is gone on with or undone on another one.
+
+    A host that has not begun a run takes part when it is gone on with; there is nothing to undo on it.
+    """
+    if purpose == "undo":
+        return not run.get("acted") or bool(run.get("undone_by"))
+    return run.get("state") == "succeeded"
+
+
 def resumed_inputs(run: dict[str, Any], accept_data_loss: object = "") -> dict[str, Any]:
     """Return what was asked for, with what was decided in the place of what was left open.
 
@@ -97,6 +107,29 @@ def database_changed_at(run: dict[str, Any]) -> str:
         step for step in run.get("steps", []) if step["name"] in _DATABASE and step["state"] not in (OPEN, "skipped")
     ]
     return str(begun[0]["start"]) if begun else ""
+
+
+def undo_refusal(run: dict[str, Any], preview: dict[str, Any]) -> str:
+    """Return why the database of before a run cannot come back although the run changed it; empty when it can.
+
+    ``preview`` is what ``pg_safe_restore`` with ``undo_of`` says in check mode. It cannot know a database that
+    was dropped meanwhile; the journal does.
+    """
+    kept = next(
+        (
+            step["facts"].get("old_database")
+            for step in run.get("steps", [])
+            if step["name"] in _DATABASE and step["state"] == DONE and step["facts"].get("old_database")
+        ),
+        "",
+    )
+    if not kept or not preview.get("nothing_to_undo") or preview.get("undone_by"):
+        return ""
+    return (
+        f"The run {run['run_id']} kept the database of before as {kept}, and it is not there any more: cleanup.yml or "
+        "somebody dropped it. Everything else could be put back, but not the database. Go to the former release with a "
+        "new run instead: -e version= with -e database=skip, or with -e backup= and -e database=restore."
+    )
 
 
 def services_before(run: dict[str, Any], services: list[Any]) -> list[Any]:

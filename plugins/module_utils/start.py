@@ -423,7 +423,8 @@ def _start(client: DockerClient, run: compose.Run, scene: Scene, check_mode: boo
     """Start the release's services, group after group, and wait until they run and are healthy."""
     needed = _needed(run, scene, check_mode=check_mode)
     policies = _policies(scene, needed)
-    result = _result(scene, changed=bool(needed) or bool(policies))
+    misnamed = _misnamed(client, scene)
+    result = _result(scene, changed=bool(needed or policies or misnamed))
     result["recreated"] = [name for name, how in needed.items() if how == "recreate"]
     result["started"] = [name for name, how in needed.items() if how != "recreate"]
     if check_mode:
@@ -436,21 +437,27 @@ def _start(client: DockerClient, run: compose.Run, scene: Scene, check_mode: boo
             "Run usdx.rollback.compose_start with state: prepared first; started never builds or pulls.",
             **result,
         )
-    tagged = _point_references(client, scene)
+    _point_references(client, scene, misnamed)
     awaited = _up(client, run, scene, needed, result)
     now = containers_of(client, scene.request.project)
     _assert_images(scene, now, result)
     _put_policies_back(client, now, scene)
     assert_kept(client, scene.kept, result)
-    return _finish(scene, now, awaited, result, tagged=tagged)
+    return _finish(scene, now, awaited, result, tagged=bool(misnamed))
 
 
-def _point_references(client: DockerClient, scene: Scene) -> bool:
+def _misnamed(client: DockerClient, scene: Scene) -> list[Decision]:
+    """Return the decisions whose reference does not name the decided image."""
+    decided = [one for one in scene.decisions.values() if one.image_id is not None and "@" not in one.reference]
+    here = find_images(client, [one.reference for one in decided])
+    return [one for one in decided if _id(here[one.reference]) != one.image_id]
+
+
+def _point_references(client: DockerClient, scene: Scene, misnamed: list[Decision]) -> None:
     """Let each reference name the decided image. The image that had the name keeps another one."""
-    tagged = False
-    for one in scene.decisions.values():
+    for one in misnamed:
         found = find_image(client, one.reference)
-        if one.image_id is None or "@" in one.reference or _id(found) == one.image_id:
+        if one.image_id is None or _id(found) == one.image_id:  # a service with the same reference came before
             continue
         if found is not None:
             run_id = scene.request.run_id or found.id.partition(":")[2][:12]
@@ -460,8 +467,6 @@ def _point_references(client: DockerClient, scene: Scene) -> bool:
                 name = f"{repository_of(scene.request.project, one.service)}:was-{found.id.partition(':')[2][:12]}"
             _tag(client, found.id, name)
         _tag(client, one.image_id, one.reference)
-        tagged = True
-    return tagged
 
 
 def _needed(run: compose.Run, scene: Scene, *, check_mode: bool) -> dict[str, str]:

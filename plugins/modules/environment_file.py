@@ -11,7 +11,8 @@ module: environment_file
 short_description: Set variables of an environment file
 version_added: 0.1.0
 description:
-  - Sets variables of a file such as C(.env) by name. Every other line, the owner, the group and the mode stay.
+  - Sets variables of a file such as C(.env) by name, or takes them out. Every other line, the owner, the group and the
+    mode stay.
   - The file is replaced at once by a complete new one, never written in place.
 author:
   - usdx.rollback contributors (@usdx)
@@ -39,6 +40,7 @@ options:
     description:
       - Variables to set, by name. Values are written without quotes, so only letters, digits and the characters
         underscore, dot, comma, colon, slash, at, percent, plus and minus are accepted.
+      - A variable that is null is taken out of the file, with all lines that set it.
       - Not meant for secrets, the values before and after are returned.
     type: dict
     required: true
@@ -53,6 +55,13 @@ EXAMPLES = r"""
     path: /opt/usdx-wexel/.env
     variables:
       APP_VERSION: 1.0.2
+
+- name: Put back what was before, also that a variable was not set
+  usdx.rollback.environment_file:
+    path: /opt/usdx-wexel/.env
+    variables:
+      APP_VERSION: 1.0.3
+      APP_REGISTRY: null
 """
 
 RETURN = r"""
@@ -62,7 +71,7 @@ before:
   type: dict
   sample: {"APP_VERSION": "1.0.3"}
 after:
-  description: The variables now, by name.
+  description: The variables now, by name; null for one that is not set.
   returned: success
   type: dict
   sample: {"APP_VERSION": "1.0.2"}
@@ -82,7 +91,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_
 def work(module: AnsibleModule) -> dict[str, Any]:
     """Set the variables and return them as before and as after."""
     path: str = module.params["path"]
-    variables = {name: str(value) for name, value in module.params["variables"].items()}
+    variables = {name: None if value is None else str(value) for name, value in module.params["variables"].items()}
     environment_file.check_variables(variables)
     text = environment_file.read_file(path)
     before = environment_file.read_variables(text, list(variables))

@@ -17,7 +17,10 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -26,7 +29,7 @@ import snapshot  # noqa: E402
 
 PLAYBOOKS = {
     "application_bug": ["application_bug.yml", "-e", "version=v1.0.2"],
-    "database_migration": ["database_migration.yml", "-e", "version=v1.0.2", "-e", "accept_data_loss=1h"],
+    "database_migration": ["database_migration.yml", "-e", "version=v1.0.2", "-e", "accept_data_loss=true"],
 }
 # The application writes to the other tables all the time; their rows must not get less.
 STABLE = ("users", "wexels")
@@ -36,11 +39,21 @@ ROW_SUM = "SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {} t"
 
 @dataclass(frozen=True)
 class Kill:
-    """When a run is killed, in seconds; whether its modules die with it; and whether it is gone on with, or undone."""
+    """When a run is killed: at a moment, in seconds, or when a step has begun; and what is done then.
 
-    moment: float
+    ``group`` kills its modules with it, ``resume`` goes on with the run before it is undone.
+    """
+
     group: bool
     resume: bool
+    moment: float = 0.0
+    step: str = ""
+
+    def due(self, state_directory: Path) -> Callable[[float], bool]:
+        """Return what tells when it is time."""
+        if self.step:
+            return cut_off.when_begun(state_directory, self.step)
+        return lambda seconds: seconds > self.moment
 
 
 @dataclass
@@ -49,7 +62,6 @@ class Drill:
 
     directory: Path
     scenario: str
-    approved: list[str]
     inventory: str = "inventories/demo"
 
     @property
@@ -64,9 +76,7 @@ class Drill:
 
     def play(self, argv: list[str], **more: Any) -> cut_off.Typed:
         """Type a playbook on this stack."""
-        return cut_off.type_playbook(
-            ["-i", self.inventory, *argv, *self.approved], USDX_DEMO_DIRECTORY=str(self.directory), **more
-        )
+        return cut_off.type_playbook(["-i", self.inventory, *argv], USDX_DEMO_DIRECTORY=str(self.directory), **more)
 
     def look(self) -> dict[str, Any]:
         """Return what must be the same: code, files, services and their images, database and its stable rows."""
@@ -137,9 +147,7 @@ def where(drill: Drill, run_id: str) -> str:
 def recover(drill: Drill, kill: Kill, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Kill a run and recover by one command; return what went wrong. In the end the stack is as before."""
     former, rows = drill.last_run(), drill.rows()
-    killed = drill.play(
-        PLAYBOOKS[drill.scenario], kill_when=lambda seconds: seconds > kill.moment, whole_group=kill.group
-    )
+    killed = drill.play(PLAYBOOKS[drill.scenario], kill_when=kill.due(drill.state_directory), whole_group=kill.group)
     run_id = drill.last_run()
     begun = run_id != former
     step = where(drill, run_id) if begun else "before its journal"
@@ -184,39 +192,62 @@ def rehearse(drill: Drill) -> tuple[float, dict[str, Any], dict[str, Any]]:
     return whole.seconds, before, after
 
 
+def kills(options: argparse.Namespace, drill: Drill, seconds: float) -> Iterator[Kill]:
+    """Yield the kills: one in each step, or at random moments; every other one is gone on with."""
+    chosen = random.Random(options.seed)  # noqa: S311 - moments, not secrets
+    if options.each_step:
+        journal = cut_off.journals(drill.state_directory)[min(cut_off.journals(drill.state_directory))]
+        steps = [event["step"] for event in cut_off.events(journal) if event["event"] == "step_started"]
+        for number, step in enumerate(steps):
+            yield Kill(group=chosen.random() < HALF, resume=number % 2 == options.seed % 2, step=step)
+        return
+    for number in range(options.kills):
+        moment = chosen.uniform(seconds * options.earliest, seconds)
+        yield Kill(group=chosen.random() < HALF, resume=number % 2 == 0, moment=moment)
+
+
 def carry_out(options: argparse.Namespace) -> int:
     """Kill as often as asked; return how often something was wrong."""
-    drill = Drill(options.directory.resolve(), options.scenario, options.approved)
+    drill = Drill(options.directory.resolve(), options.scenario)
     seconds, before, after = rehearse(drill)
-    chosen = random.Random(options.seed)  # noqa: S311 - moments, not secrets
-    bad = 0
-    for number in range(1, options.kills + 1):
-        moment = chosen.uniform(seconds * options.earliest, seconds)
-        print(f"{number} of {options.kills}:", end="", flush=True)
-        wrong = recover(drill, Kill(moment, group=chosen.random() < HALF, resume=number % 2 == 1), before, after)
+    good = bad = 0
+    for kill in kills(options, drill, seconds):
+        print(f"{good + bad + 1}:", end="", flush=True)
+        wrong = recover(drill, kill, before, after)
         print("\n".join(wrong), end="\n" if wrong else "", flush=True)
         bad += bool(wrong)
+        good += not wrong
         if wrong and options.stop:
             break
-    print(f"{number - bad} passed, {bad} failed")
+    print(f"{good} passed, {bad} failed", flush=True)
     return bad
 
 
 def main() -> int:
-    """Read the command line and carry the drill out."""
+    """Read the command line and carry the drill out, on a stack of its own if none is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--directory", type=Path, required=True, help="of a demo stack that runs v1.0.3 (demo.py up)")
+    parser.add_argument("--directory", type=Path, help="of a demo stack that runs v1.0.3 (default: one is made)")
     parser.add_argument("--scenario", choices=list(PLAYBOOKS), default="database_migration")
-    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--kills", type=int, default=40, help="at random moments (default: %(default)s)")
+    parser.add_argument("--each-step", action="store_true", help="one kill in each step instead")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument(
         "--earliest", type=float, default=0.0, help="part of a run that is never killed: 0.3 leaves its plan alone"
     )
-    parser.add_argument("--stop", action="store_true", help="at the first that goes wrong, and leave it for a look")
-    parser.add_argument("--approved", nargs="*", default=["-e", "approved_by=drill"], help="more options of each run")
+    parser.add_argument("--stop", action="store_true", help="at the first that goes wrong")
     options = parser.parse_args()
-    print(f"seed {options.seed}")
-    return 1 if carry_out(options) else 0
+    print(f"seed {options.seed}", flush=True)
+    if options.directory:
+        return 1 if carry_out(options) else 0
+    options.directory = ROOT / ".cache" / f"drill-{options.scenario}"
+    demo = [sys.executable, str(ROOT / "tests/demo/demo.py")]
+    place = [f"--directory={options.directory}"]
+    project = f"usdx-drill-{options.scenario.replace('_', '-')}"
+    subprocess.run([*demo, "up", f"--project={project}", *place], check=True)
+    try:
+        return 1 if carry_out(options) else 0
+    finally:
+        subprocess.run([*demo, "down", *place], check=True)
 
 
 if __name__ == "__main__":

@@ -167,6 +167,66 @@ def test_rollback_check_real_check_real(project: Stack) -> None:
     assert project.identity("webapp-1", "nginx-1", "db-1", "redis-1") == identity
 
 
+def test_the_images_from_before_a_run_start_whatever_the_tags_name(project: Stack) -> None:
+    """The way back: given images decide, although both tags of the Compose file name other images by now."""
+    before = {name: project.image_id(f"{name}-1") for name in ("webapp", "nginx")}
+    kept = project.identity("db-1", "redis-1")
+    assert not start(project, "prepared").failed
+    files = {name: (project.directory / name).read_text() for name in release_files("1.0.3")}
+    checkout(project)
+    stop(project)
+    assert not start(project, "started").failed
+    assert inside(project, "webapp") == "webapp 1.0.2"
+
+    project.write(files)
+    wrong = images(project.project)[f"{project.project}-webapp:latest"]
+    command("docker", "tag", wrong, f"{project.project}/nginx:1.0.3")
+    given = {
+        "images": {name: f"usdx-rollback/{project.project}/{name}:before-run1" for name in ("webapp", "nginx")},
+        "release": "v1.0.3", "commit": NEW, "current_release": "v1.0.2", "run_id": "undo1",
+    }  # fmt: skip
+    state, tags = project.containers(), images(project.project)
+    foreseen = start(project, "started", check=True, **given)
+    assert not foreseen.failed, foreseen
+    assert (project.containers(), images(project.project)) == (state, tags)
+    stop(project)
+    done = start(project, "started", **given)
+    assert not done.failed, done
+    assert (foreseen["changed"], done["changed"]) == (True, True)
+    assert sorted(foreseen["recreated"]) == sorted(done["recreated"]) == ["nginx", "webapp"]
+    assert foreseen["images"] == done["images"] == before
+    assert {name: project.image_id(f"{name}-1") for name in before} == before
+    assert (inside(project, "webapp"), inside(project, "nginx")) == ("webapp 1.0.3", "nginx 1.0.3")
+    assert project.identity("db-1", "redis-1") == kept
+    assert wrong in images(project.project).values(), "the image that the tags named is still kept under a name"
+
+    running = project.identity("webapp-1", "nginx-1")
+    for check in (True, False):
+        again = start(project, "started", check=check, **given)
+        assert (again.failed, again["changed"], again["recreated"], again["started"]) == (False, False, [], [])
+    assert project.identity("webapp-1", "nginx-1") == running
+
+    gone = start(project, "started", **{**given, "images": {"webapp": "usdx-rollback/none:before-run1"}})
+    assert gone.failed
+    assert "not on this host" in gone["msg"]
+    assert project.identity("webapp-1", "nginx-1") == running
+
+
+def test_a_tag_that_was_moved_under_running_containers_is_put_right(project: Stack) -> None:
+    """They run the given images already; only the tag must name them, and check mode says that as well."""
+    given = {
+        "images": {name: project.image_id(f"{name}-1") for name in ("webapp", "nginx")},
+        "release": "v1.0.3", "commit": NEW, "current_release": "", "run_id": "undo1",
+    }  # fmt: skip
+    right, running = images(project.project), project.identity("webapp-1", "nginx-1")
+    command("docker", "tag", given["images"]["webapp"], f"{project.project}/nginx:1.0.3")
+    outcomes = [start(project, "started", check=check, **given) for check in (True, False, True, False)]
+    assert not any(one.failed for one in outcomes), outcomes
+    assert [one["changed"] for one in outcomes] == [True, True, False, False]
+    assert images(project.project)[f"{project.project}/nginx:1.0.3"] == right[f"{project.project}/nginx:1.0.3"]
+    assert project.identity("webapp-1", "nginx-1") == running
+
+
 def test_back_again_without_a_build(project: Stack) -> None:
     """The way back: the images that ran before decide."""
     before, ids = project.containers(), project.identity("db-1", "redis-1")

@@ -65,6 +65,23 @@ def test_check_real_check_real(file: Path) -> None:
         assert (facts(file), file.stat().st_ino) == ((AFTER, *before[1:]), inode)
 
 
+def test_what_was_not_set_is_taken_out_again(file: Path) -> None:
+    """What one call gives as before, another call takes as its variables, and the file is as it was."""
+    before = facts(file)
+    done = call_module("environment_file", {"path": str(file), "variables": {**VARIABLES, "LAST": "2"}})
+    back = {"path": str(file), "variables": done["before"]}
+    changed = facts(file)
+    foreseen = call_module("environment_file", back, check=True)
+    assert (foreseen["changed"], facts(file)) == (True, changed)
+    undone = call_module("environment_file", back)
+    assert (undone["changed"], undone["before"], undone["after"]) == (True, done["after"], done["before"])
+    assert undone["after"]["IMAGE"] is None
+    assert all(undone[key] == foreseen[key] for key in ("before", "after"))
+    assert facts(file) == (TEXT.replace("'", "", 2) + "\n", *before[1:])  # without the quotes of 1.0.3
+    for check in (True, False):
+        assert call_module("environment_file", back, check=check)["changed"] is False
+
+
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("variables", [{"APP_VERSION": "1.0.2\nPOSTGRES_PASSWORD=x"}, {"A B": "1"}, {"A": "$(id)"}])
 def test_a_value_that_is_not_plain_is_refused(file: Path, variables: dict[str, str], check: bool) -> None:  # noqa: FBT001

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,19 @@ def test_nobody_is_ended_while_the_renames_would_have_to_wait(server: Server, li
         assert (result["reused"], result["cutover"]["variant"]) == (True, "catalog_lock")
         with pytest.raises(psycopg2.OperationalError):
             alive(witness)
+
+
+def test_the_fence_does_not_stand_for_as_long_as_somebody_holds_a_lock(
+    server: Server, live: str, tmp_path: Path
+) -> None:
+    backup, witness = verified_with_witness(server, live, tmp_path)
+    with closing(witness), closing(server.connect()) as other, other.cursor() as cursor:
+        cursor.execute(f"BEGIN; COMMENT ON DATABASE {live} IS 'not committed'")
+        began = time.monotonic()
+        error = failed(server, live, backup=backup, cutover="fence", cutover_timeout=0.5)
+        assert time.monotonic() - began < 10
+    assert error.facts["sqlstate"] == "55P03"
+    assert run(server, live, backup=backup, cutover="fence")["reused"]
 
 
 def test_the_cutover_waits_for_who_is_connecting(

@@ -77,7 +77,9 @@ class Host:
         """Make an image that has no name but this one, and return its id."""
         dockerfile = f"FROM {IMAGE}\nLABEL only={self.stack.project}-{tag}\n"
         argv = ["docker", "build", "--quiet", "--tag", f"{self.repository}:{tag}", "-"]
-        return subprocess.run(argv, input=dockerfile, check=True, capture_output=True, text=True).stdout.strip()
+        elsewhere = os.environ | {"TMPDIR": str(self.temporary.parent)}  # for what the builder leaves behind
+        done = subprocess.run(argv, input=dockerfile, check=True, capture_output=True, text=True, env=elsewhere)
+        return done.stdout.strip()
 
     def references(self, name: str, *kinds: str) -> None:
         """Save something under the references of a run."""

@@ -22,8 +22,16 @@ def test_the_last_line_of_a_name_counts_and_is_replaced_in_place() -> None:
     assert after == TEXT.replace("APP_VERSION=1.0.4", "APP_VERSION=1.0.2") + "\nNEW=x\n"
 
 
-@given(st.dictionaries(st.sampled_from(["A", "B", "APP_VERSION", "LAST"]), VALUES, min_size=1))
-def test_what_is_set_is_read_back_and_nothing_else_changes(variables: dict[str, str]) -> None:
+def test_a_variable_without_a_value_goes_with_all_its_lines() -> None:
+    after = environment_file.set_variables(TEXT, {"APP_VERSION": None, "LAST": "2", "NEW": None})
+    assert after == "# the release\nPOSTGRES_PASSWORD=a=b'c\nLAST=2"
+    assert environment_file.set_variables("A=1", {"A": None}) == ""
+    commented = "#A=1\nAB=1\n A = 2\nexport A=3\n"
+    assert environment_file.set_variables(commented, {"A": None}) == "#A=1\nAB=1\n"
+
+
+@given(st.dictionaries(st.sampled_from(["A", "B", "APP_VERSION", "LAST"]), st.none() | VALUES, min_size=1))
+def test_what_is_set_is_read_back_and_nothing_else_changes(variables: dict[str, str | None]) -> None:
     after = environment_file.set_variables(TEXT, variables)
     assert environment_file.read_variables(after, list(variables)) == variables
     assert environment_file.set_variables(after, variables) == after

@@ -132,3 +132,30 @@ def test_what_an_undo_loses_is_counted_from_the_change_of_the_database() -> None
         step["start"] = f"2026-11-24T15:{len(step['name']):02d}:00.000+00:00"
     assert resume.database_changed_at(run) == "2026-11-24T15:16:00.000+00:00"
     assert resume.database_changed_at(cut_off_in("stop_services")) == resume.database_changed_at({}) == ""
+
+
+def test_a_kept_database_that_was_dropped_is_missed() -> None:
+    run = cut_off_in("switch_release", revert_migrations="skipped") | {"run_id": "r1"}
+    gone = {"nothing_to_undo": True}
+    assert resume.undo_refusal(run, gone) == ""
+    for step in run["steps"]:
+        step["facts"] = {"old_database": "shop_before_x"} if step["name"] == "restore_database" else {}
+    assert "shop_before_x, and it is not there any more" in resume.undo_refusal(run, gone)
+    assert resume.undo_refusal(run, {}) == resume.undo_refusal(run, {**gone, "undone_by": "r2"}) == ""
+    assert resume.undo_refusal({}, gone) == ""
+
+
+@pytest.mark.parametrize(
+    ("run", "purpose", "settled"),
+    [
+        ({}, "resume", False),
+        ({"state": "failed", "acted": True}, "resume", False),
+        ({"state": "succeeded", "acted": True}, "resume", True),
+        ({}, "undo", True),
+        ({"state": "unfinished", "acted": False}, "undo", True),
+        ({"state": "succeeded", "acted": True}, "undo", False),
+        ({"state": "succeeded", "acted": True, "undone_by": "r2"}, "undo", True),
+    ],
+)
+def test_a_host_may_have_nothing_to_do(run: dict[str, Any], purpose: str, *, settled: bool) -> None:
+    assert resume.is_settled(run, purpose) is settled

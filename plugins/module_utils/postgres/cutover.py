@@ -188,6 +188,8 @@ def _by_fence(cursor: Any, swap: Swap, seconds: float) -> Cutover:
     try:
         ended = end_sessions(cursor, [swap.live, swap.incoming], seconds)
         cursor.execute("BEGIN")
+        # Nobody can connect now, so a lock that somebody holds on a database is waited for no longer than sessions.
+        cursor.execute(f"SET LOCAL lock_timeout = {max(1, int(seconds * 1000))}")
         for statement in _renames(cursor, swap):
             cursor.execute(statement)
         cursor.execute("COMMIT")
