@@ -81,6 +81,17 @@ def test_of_two_runs_at_once_the_second_is_refused_and_names_the_first(stand: St
     assert stand.first.code == 0
 
 
+def test_what_is_undone_goes_forward_again_only_by_the_name_of_the_undo(stand: Stand) -> None:
+    undo = stand.drill.last_run()
+    refused = stand.type("undo.yml", *ACCEPTED)
+    assert refused.code == 2
+    assert "is undone" in words(refused)
+    stand.expect(stand.before)
+    stand.good("undo.yml", "-e", f"run={undo}", *ACCEPTED)
+    forward = stand.drill.last_run()
+    stand.put_back(forward)
+
+
 def test_a_run_that_is_gone_on_with_is_not_gone_on_with_by_another(stand: Stand) -> None:
     run_id = stand.killed_in("switch_release", *MIGRATE)
     place, typed = stand.drill.directory / "resumed", list[Typed]()
@@ -97,17 +108,6 @@ def test_half_a_run_is_undone(stand: Stand) -> None:
     run_id = stand.killed_in("switch_release", *MIGRATE)
     assert differences(stand.before, stand.drill.look())
     stand.put_back(run_id)
-
-
-def test_what_is_undone_goes_forward_again_only_by_the_name_of_the_undo(stand: Stand) -> None:
-    undo = stand.drill.last_run()
-    refused = stand.type("undo.yml", *ACCEPTED)
-    assert refused.code == 2
-    assert "is undone" in words(refused)
-    stand.expect(stand.before)
-    stand.good("undo.yml", "-e", f"run={undo}", *ACCEPTED)
-    forward = stand.drill.last_run()
-    stand.put_back(forward)
 
 
 # --- the connection ---------------------------------------------------------------------------------------------------
@@ -194,3 +194,18 @@ def test_a_database_server_that_is_killed_in_the_outage(stand: Stand, server_kil
     stand.good("resume.yml")
     stand.expect_rolled_back()
     stand.put_back(run_id)
+
+
+# --- an application that was down already; last, for no container from before is left ---------------------------------
+
+
+def test_an_application_that_was_down_is_down_again_after_an_undo(stand: Stand) -> None:
+    services = ("indexer", "nginx", "webapp")
+    command("docker", "stop", *[f"{stand.drill.project}-{service}-1" for service in services])
+    before = stand.drill.look()
+    stand.good(*MIGRATE)
+    stand.expect_rolled_back()
+    stand.good("undo.yml", *ACCEPTED)
+    after = stand.drill.look()
+    assert differences(before, after, but=("containers",)) == []
+    assert {service: after["containers"][service][1] for service in services} == dict.fromkeys(services, "exited")
