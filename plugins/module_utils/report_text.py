@@ -116,7 +116,7 @@ def _command_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
 def _prepare_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     services: dict[str, dict[str, Any]] = result.get("services", {})
     return [
-        ", ".join(sorted(services)) + " keep serving",
+        ", ".join(sorted(services)) + " keep serving" if services else "no image is needed",
         *[f"{name}: {_image_line(service)}" for name, service in sorted(services.items())],
         *[f"{name}: not in this release, stays stopped" for name in result.get("not_in_release", [])],
     ]

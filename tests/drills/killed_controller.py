@@ -62,6 +62,7 @@ class Drill:
 
     directory: Path
     scenario: str
+    inventory: str = "inventories/demo"
 
     @property
     def state_directory(self) -> Path:
@@ -75,7 +76,7 @@ class Drill:
 
     def play(self, argv: list[str], **more: Any) -> cut_off.Typed:
         """Type a playbook on this stack."""
-        return cut_off.type_playbook(["-i", "inventories/demo", *argv], USDX_DEMO_DIRECTORY=str(self.directory), **more)
+        return cut_off.type_playbook(["-i", self.inventory, *argv], USDX_DEMO_DIRECTORY=str(self.directory), **more)
 
     def look(self) -> dict[str, Any]:
         """Return what must be the same: code, files, services and their images, database and its stable rows."""

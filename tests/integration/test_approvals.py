@@ -248,3 +248,14 @@ def test_a_terminal_at_which_nobody_sits_is_not_waited_for(decision: Decision, v
     assert code == 2, screen
     assert f"missing: team lead (Ann). Nobody could be asked: the environment sets {variable}." in screen
     assert "Type the names" not in screen
+
+
+@pytest.mark.parametrize(("approvals", "code"), [("off", 0), ("required", 2)])
+def test_only_a_plan_that_somebody_approved_binds_the_run_that_goes_on(
+    decision: Decision, approvals: str, code: int
+) -> None:
+    """One host is done, so the plan of what is left is another one."""
+    former = {"approval": {"approvals": approvals, "approved_by": ["Ann"], "plan_sum": "0" * 12}}
+    seen, screen = decision.weigh(rollback_approvals=approvals, run_former=former, already_there=["one"])
+    assert seen == code, screen
+    assert ("The plan changed since it was approved" in screen) == bool(code)
