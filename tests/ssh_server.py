@@ -90,7 +90,7 @@ def descendants(parent: int) -> list[int]:
     table: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            name, _, rest = path.read_text(encoding="utf-8").partition("(")[2].rpartition(")")
+            name, _bracket, rest = path.read_text(encoding="utf-8").partition("(")[2].rpartition(")")
             if name.startswith("sshd"):
                 table.setdefault(int(rest.split()[1]), []).append(int(path.parent.name))
     found, below = [], [parent]

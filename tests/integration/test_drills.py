@@ -62,7 +62,7 @@ def large_backup(stand: Stand) -> str:
     """Give the name of a backup like that of the demo with many more events, so that its load takes a while."""
     (backup,) = (stand.drill.directory / "backups").glob("*.sql.gz")
     head, copy, rest = gzip.decompress(backup.read_bytes()).partition(b"COPY public.events ")
-    columns, _, tail = rest.partition(b"\n")
+    columns, _line_end, tail = rest.partition(b"\n")
     more = b"".join(b"-%d\t2\t1.00\t2024-12-01 00:01:00+00\n" % number for number in range(1, ROWS + 1))
     (backup.parent / "large.sql.gz").write_bytes(
         gzip.compress(head + copy + columns + b"\n" + more + tail, compresslevel=1)
@@ -74,7 +74,7 @@ def large_backup(stand: Stand) -> str:
 
 
 def test_of_two_runs_at_once_the_second_is_refused_and_names_the_first(stand: Stand) -> None:
-    (run_id, *_) = journals(stand.drill.state_directory)
+    (run_id, *_others) = journals(stand.drill.state_directory)
     assert stand.meanwhile.code == 2
     assert "Refused before anything changed." in words(stand.meanwhile)
     assert run_id in words(stand.meanwhile)
