@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MIGRATE = PLAYBOOKS["database_migration"]
 ACCEPTED = ["-e", "accept_data_loss=true"]
-SECONDS = 120
+SECONDS = 240
 GATE = 'touch "$0.begun"; until [ -e "$0.end" ]; do sleep 0.1; done'
 
 

@@ -1,16 +1,18 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An image that cannot be built: what ran still runs, or the last line says how to start it."""
+"""An image that cannot be built: what ran still runs, or the last lines say how to bring it back."""
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
+import snapshot
+from cut_off import type_playbook
 
 if TYPE_CHECKING:
     from stack import Stack
-    from testinfra.host import Host
 
 
 def test_the_services_never_stopped(stack: Stack) -> None:
@@ -22,14 +24,16 @@ def test_the_services_never_stopped(stack: Stack) -> None:
     assert stack.now["containers"][f"{stack.project}-indexer-1"]["id"] == indexer["id"]
 
 
-def test_with_the_services_stopped_first_the_command_to_start_them_is_printed(stack: Stack, machine: Host) -> None:
+def test_with_the_services_stopped_first_the_command_that_brings_them_back_is_printed(stack: Stack) -> None:
     code, screen = stack.screen(2)
     assert code != 0
-    command = " ".join(screen.partition("type on the host:")[2].split("To go on")[0].split())
-    assert command.startswith("docker start ")
     assert {stack.containers(stack.now)[name]["status"] for name in ("indexer", "nginx", "webapp")} == {"exited"}
-    machine.check_output(command)
-    assert machine.check_output("docker ps --quiet --filter label=com.docker.compose.project=%s", stack.project)
+    command = shlex.split(next(line for line in screen.splitlines() if "usdx.rollback.undo" in line))
+    assert command[:2] == ["ansible-playbook", "usdx.rollback.undo"]
+    undone = type_playbook(command[1:])
+    assert undone.code == 0, undone.screen
+    running = stack.containers(snapshot.take(stack.directory))
+    assert {running[name]["status"] for name in ("indexer", "nginx", "webapp")} == {"running"}
 
 
 @pytest.mark.usefixtures("machine")
