@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 from functools import cached_property
@@ -133,4 +134,5 @@ class Stack:
 
     def ours(self, names: list[str]) -> list[str]:
         """Return what belongs to this project; other scenarios may run on the same host at the same time."""
-        return [name for name in names if self.project in name]
+        wanted = re.compile(rf"(?:^|\s){re.escape(self.project)}(?:[-_/]|$)")
+        return [name for name in names if wanted.search(name.removeprefix("usdx-rollback/"))]
