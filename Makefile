@@ -31,7 +31,8 @@ check: setup ## the fast checks: style, types, unit tests
 test: setup ## everything that CI runs
 	@tests/test.sh
 
-drill: setup docker ## kill the controller 40 times in scenario 2, and in each step of both scenarios; takes an hour
+drill: setup docker ## the drills that take an hour: SSH cut, daemon restarted, server killed, controller killed in each step and 40 times
+	@$(VENV)/pytest --quiet tests/drills
 	@$(VENV)/python tests/drills/killed_controller.py --scenario application_bug --each-step
 	@$(VENV)/python tests/drills/killed_controller.py --scenario database_migration --each-step
 	@$(VENV)/python tests/drills/killed_controller.py --scenario database_migration --kills 40
