@@ -33,11 +33,11 @@ SILENT = """\
 """
 
 
-def play(directory: Path, *argv: str, more: str = "") -> tuple[int, str]:
+def play(directory: Path, *argv: str, more: str = "", playbook: str = "rollback.yml") -> tuple[int, str]:
     inventory = directory / "hosts.yml"
     inventory.write_text(INVENTORY % (directory, directory) + more, encoding="utf-8")
     program = Path(sys.executable).with_name("ansible-playbook")
-    words = [program, "-i", inventory, ROOT / "rollback.yml", "-e", "version=v1.0.2", *argv]
+    words = [program, "-i", inventory, ROOT / playbook, "-e", "version=v1.0.2", *argv]
     done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
@@ -61,4 +61,36 @@ def test_a_host_that_does_not_answer_is_named_and_ends_the_run_for_all(tmp_path:
     assert code == 2
     assert "The host there does not answer" in screen
     assert "Nothing was changed on any host" in screen
+    assert "is not a git checkout" not in screen
+
+
+JOURNAL = """\
+{"time": "2026-11-24T15:04:05.000+00:00", "elapsed": 0, "event": "run_started", "step": null, \
+"facts": {"scenario": "rollback", "version": "v1.0.2", "steps": ["stop_services"], "plan": {"steps": []}}}
+{"time": "2026-11-24T15:04:06.000+00:00", "elapsed": 1, "event": "step_started", "step": "stop_services", "facts": {}}
+"""
+OTHER = """\
+    there:
+      ansible_connection: local
+      ansible_python_interpreter: "{{ ansible_playbook_python }}"
+      rollback_project_directory: %s
+      rollback_state_directory: %s/other
+      rollback_application_services: [web]
+      rollback_keep_services: [db]
+"""
+
+
+@pytest.mark.parametrize("playbook", ["undo.yml", "resume.yml"])
+def test_a_host_whose_journal_cannot_be_read_is_not_taken_for_one_that_did_nothing(
+    tmp_path: Path, playbook: str
+) -> None:
+    run = "runs/20261124T150405Z-3f9a"
+    for state in ("state", "other"):
+        (tmp_path / state / run).mkdir(parents=True)
+    (tmp_path / "state" / run / "journal.jsonl").write_text(JOURNAL, encoding="utf-8")
+    (tmp_path / "other" / run / "journal.jsonl").symlink_to(tmp_path / "elsewhere")
+    more = OTHER % (tmp_path, tmp_path)
+    code, screen = play(tmp_path, "-e", "run=20261124T150405Z-3f9a", more=more, playbook=playbook)
+    assert code == 2
+    assert "Refused before anything changed. What the run did on there is not known. The journal" in screen
     assert "is not a git checkout" not in screen
