@@ -28,6 +28,9 @@ PLAYBOOK = """\
     - ansible.builtin.set_fact:
         __run_plan: "{{ (lookup('file', '%s') | from_json).plan | combine({'host': inventory_hostname}) }}"
         __run_already_there: "{{ inventory_hostname in already_there | default([]) }}"
+        run_inputs: "{{ dict(typed | zip(query('ansible.builtin.vars', *typed))) }}"
+      vars:
+        typed: "{{ query('ansible.builtin.varnames', '^(accept_data_loss|incident|observed|trigger)$') }}"
     - ansible.builtin.include_role:
         name: usdx.rollback.run
         tasks_from: approve.yml
