@@ -215,7 +215,7 @@ def loss_text(loss: dict[str, Any]) -> str:
 def _length(seconds: int | None) -> str:
     if seconds is None:
         return "unknown"
-    for letter, size in (("d", 86400), ("h", 3600), ("m", 60)):
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {letter}".replace(".0 ", " ")
+            return f"{seconds / size:.1f} {unit}".replace(".0 ", " ")
     return f"{seconds} s"

@@ -15,6 +15,7 @@ from .database_decision import loss_text
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
+_IMAGES = {"all": "images at hand", "some": "images to build or pull", "none": "images to build or pull"}
 _DATABASE_STEPS = {"revert_migrations", "restore_database"}
 # Steps that leave what runs as it runs.
 _BEFORE_THE_OUTAGE = {"announce", "prepare_release", "prepare_database"}
@@ -260,7 +261,7 @@ def candidate_lines(info: dict[str, Any]) -> list[str]:
     lines = [f"Now: {name_of(info['current'])}"]
     lines += [
         f"{candidate['release']:<12} {str(candidate['date'])[:10]}  {candidate['commit'][:_SHORT]}  "
-        f"images at hand: {candidate['images_at_hand']}  "
+        f"{_IMAGES[candidate['images_at_hand']]:<24}  "
         + (f"verified {candidate['verified_at']}" if candidate["verified_at"] else "no verified run recorded")
         + (f"  ({candidate['relation']})" if candidate["relation"] != "older" else "")
         for candidate in info["candidates"]

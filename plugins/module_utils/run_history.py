@@ -8,13 +8,13 @@ because a wrong choice changes what runs.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from .errors import RollbackError
 from .journal import Journal, Step, is_run_id, journal_path, read_journal, runs_path, seconds_between, steps
+from .lock import read_lock
 
 SUCCEEDED, FAILED, UNFINISHED, UNREADABLE = "succeeded", "failed", "unfinished", "unreadable"
 OPEN = "open"
@@ -163,11 +163,11 @@ def _undone(runs: list[dict[str, Any]]) -> dict[str, str]:
     return undone
 
 
-def read_lock(state_directory: str) -> dict[str, Any]:
+def holder(state_directory: str) -> dict[str, Any]:
     """Return what the lock says of the run that holds it; nothing where there is no lock that can be read."""
     try:
-        return _mapping(json.loads(Path(state_directory, "lock.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
+        return read_lock(state_directory)
+    except RollbackError:
         return {}
 
 
@@ -183,6 +183,7 @@ def named(runs: list[dict[str, Any]], run_id: str) -> dict[str, Any]:
     raise _refused(
         f"No run {run_id!r} is on record here.",
         f"The newest are: {newest}. Name one with -e run=RUN_ID." if runs else "No run is on record here at all.",
+        on_record=False,
     )
 
 
@@ -330,8 +331,8 @@ def _unreadable(runs: list[dict[str, Any]]) -> str:
     return f" The journals of these runs cannot be read: {', '.join(names)}." if names else ""
 
 
-def _refused(msg: str, next_step: str) -> RollbackError:
-    return RollbackError(f"{msg} Nothing was changed.", next_step)
+def _refused(msg: str, next_step: str, **facts: bool) -> RollbackError:
+    return RollbackError(f"{msg} Nothing was changed.", next_step, **facts)
 
 
 # --- the module ------------------------------------------------------------------------------------------------------
@@ -349,5 +350,5 @@ def run_info(options: dict[str, Any]) -> dict[str, Any]:
         "changed": False,
         "runs": [brief(one) for one in runs[:limit]],
         "run": run,
-        "lock": read_lock(directory),
+        "lock": holder(directory),
     }

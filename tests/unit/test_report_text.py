@@ -190,9 +190,10 @@ def test_refusal_of_a_real_module() -> None:
 def test_candidates_of_a_real_project() -> None:
     assert report_text.candidate_lines(load("candidates")) == [
         "Now: v1.0.2 (5735e28ff2e3)",
-        "v1.0.3       2024-12-28  a2496e92cf75  images at hand: some  no verified run recorded  (newer)",
-        "v1.0.2       2024-12-20  5735e28ff2e3  images at hand: all  verified 2026-11-24T16:22:26.239+00:00  (current)",
-        "v1.0.1       2024-12-01  8dd5c6df6354  images at hand: none  no verified run recorded",
+        "v1.0.3       2024-12-28  a2496e92cf75  images to build or pull   no verified run recorded  (newer)",
+        "v1.0.2       2024-12-20  5735e28ff2e3  images at hand            "
+        "verified 2026-11-24T16:22:26.239+00:00  (current)",
+        "v1.0.1       2024-12-01  8dd5c6df6354  images to build or pull   no verified run recorded",
     ]
 
 

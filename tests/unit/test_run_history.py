@@ -16,7 +16,6 @@ from ansible_collections.usdx.rollback.plugins.module_utils.journal import EVENT
 from ansible_collections.usdx.rollback.plugins.module_utils.run_history import (
     brief,
     history,
-    read_lock,
     run_info,
     summarise,
     to_resume,
@@ -439,13 +438,17 @@ def test_a_limit_that_is_none_is_refused(tmp_path: Path) -> None:
         ask(tmp_path, limit=0)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"[]", b"{", b"\xff"])
-def test_a_lock_that_cannot_be_read_is_none(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / "lock.json").write_bytes(content)
-    assert read_lock(str(tmp_path)) == {}
+def test_where_no_lock_is_nobody_holds_it(tmp_path: Path) -> None:
+    assert ask(tmp_path)["lock"] == {}
 
 
-def test_who_holds_the_lock_is_told(tmp_path: Path) -> None:
-    (tmp_path / "lock.json").write_text('{"run_id": "x"}', encoding="utf-8")
-    assert ask(tmp_path)["lock"] == {"run_id": "x"}
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"run_id": "x"}'])
+def test_a_damaged_lock_is_held_by_an_unknown_run(tmp_path: Path, content: bytes) -> None:
+    """It keeps every other run out, so it is told."""
+    (tmp_path / "lock.json").write_bytes(content)
+    assert ask(tmp_path)["lock"]["run_id"] == "unknown"
+
+
+def test_a_lock_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    (tmp_path / "lock.json").mkdir()
+    assert ask(tmp_path)["lock"] == {}
