@@ -96,9 +96,15 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
             lines.append(f"{head}skipped: {plan['skipped'][step]}")
         else:
             lines += _with_head(head, _STEP_LINES[step](plan, plan["results"].get(step, {})))
+    lines += _no_database_line(plan)
     if "stop_services" in plan["steps"]:
         lines += [outage_line(plan), *_kept_lines(plan)]
     return lines + _left_lines(plan)
+
+
+def _no_database_line(plan: dict[str, Any]) -> list[str]:
+    """Say that the database stays as it is, where no step would say it."""
+    return [] if _DATABASE_STEPS & set(plan["steps"]) else ["Database: not touched, this playbook has no step for it"]
 
 
 def _number(plan: dict[str, Any], step: str) -> str:
@@ -293,6 +299,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             lines.append(
                 f"{moment(plan, step, began)}: {_outcome(event, seconds)}",
             )
+    lines += _no_database_line(plan)
     lines += [f"Endpoint {one['name']}: {one['seen']}" for one in _looked_at(summary["events"])]
     lines += [f"Open, to be done by a person: {check}" for check in summary["manual_checks"]]
     return [*lines, f"Journal: {summary['journal']}"]

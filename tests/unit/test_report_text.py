@@ -184,6 +184,18 @@ def test_refusal_of_a_real_module() -> None:
     assert report_text.refusal({"failed": True, "msg": "x"}) == "Refused before anything changed. x"
 
 
+def test_a_playbook_without_a_step_for_the_database_says_that_it_is_not_touched() -> None:
+    words = "Database: not touched, this playbook has no step for it"
+    run = load("failed_run")
+    assert words not in report_text.plan_lines(run["plan"]) + report_text.summary_lines(
+        {**run, "journal": "/j", "manual_checks": []}
+    )
+    run["plan"]["steps"] = [step for step in run["plan"]["steps"] if step != "restore_database"]
+    run["events"] = [event for event in run["events"] if event.get("step") != "restore_database"]
+    assert words in report_text.plan_lines(run["plan"])
+    assert words in report_text.summary_lines({**run, "journal": "/j", "manual_checks": []})
+
+
 # The candidates
 
 
@@ -191,8 +203,10 @@ def test_candidates_of_a_real_project() -> None:
     assert report_text.candidate_lines(load("candidates")) == [
         "Now: v1.0.2 (5735e28ff2e3)",
         "v1.0.3       2024-12-28  a2496e92cf75  images to build or pull   no verified run recorded  (newer)",
-        "v1.0.2       2024-12-20  5735e28ff2e3  images at hand            "
-        "verified 2026-11-24T16:22:26.239+00:00  (current)",
+        (
+            "v1.0.2       2024-12-20  5735e28ff2e3  images at hand            "
+            "verified 2026-11-24T16:22:26.239+00:00  (current)"
+        ),
         "v1.0.1       2024-12-01  8dd5c6df6354  images to build or pull   no verified run recorded",
     ]
 
