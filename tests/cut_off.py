@@ -65,6 +65,19 @@ def when_begun(state_directory: Path, step: str) -> Callable[[float], bool]:
     return lambda _seconds: begun() > before
 
 
+def when_open_for(state_directory: Path, limit: float) -> Callable[[float], bool]:
+    """Return what tells whether a run has had a journal for more than ``limit`` seconds, if it began since now."""
+    before = set(journals(state_directory))
+    opened: list[float] = []
+
+    def due(seconds: float) -> bool:
+        if not opened and set(journals(state_directory)) - before:
+            opened.append(seconds)
+        return bool(opened) and seconds - opened[0] > limit
+
+    return due
+
+
 def type_playbook(
     argv: list[str], *, kill_when: Callable[[float], bool] | None = None, whole_group: bool = True, **environment: str
 ) -> Typed:

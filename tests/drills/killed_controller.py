@@ -39,9 +39,10 @@ ROW_SUM = "SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {} t"
 
 @dataclass(frozen=True)
 class Kill:
-    """When a run is killed: at a moment, in seconds, or when a step has begun; and what is done then.
+    """When a run is killed: so many seconds after its journal was opened, or when a step has begun; and what then.
 
-    ``group`` kills its modules with it, ``resume`` goes on with the run before it is undone.
+    Before its journal is opened a run only plans. ``group`` kills its modules with it, ``resume`` goes on with the run
+    before it is undone.
     """
 
     group: bool
@@ -53,7 +54,7 @@ class Kill:
         """Return what tells when it is time."""
         if self.step:
             return cut_off.when_begun(state_directory, self.step)
-        return lambda seconds: seconds > self.moment
+        return cut_off.when_open_for(state_directory, self.moment)
 
 
 @dataclass
@@ -180,7 +181,10 @@ def recover(drill: Drill, kill: Kill, before: dict[str, Any], after: dict[str, A
 
 
 def rehearse(drill: Drill) -> tuple[float, dict[str, Any], dict[str, Any]]:
-    """Let a run end that nobody kills, and undo it; return its seconds, and what the stack is before and after."""
+    """Let a run end that nobody kills, and undo it.
+
+    Return the seconds in which its journal was open, and what the stack is before and after.
+    """
     healthy(drill)
     before = drill.look()
     whole = drill.play(PLAYBOOKS[drill.scenario])
@@ -188,13 +192,15 @@ def rehearse(drill: Drill) -> tuple[float, dict[str, Any], dict[str, Any]]:
         sys.exit(whole.screen)
     healthy(drill)
     after = drill.look()
-    wrong = undo(drill, drill.last_run())
+    run_id = drill.last_run()
+    seconds = cut_off.events(cut_off.journals(drill.state_directory)[run_id])[-1]["elapsed"]
+    wrong = undo(drill, run_id)
     healthy(drill)
     wrong += differences(before, drill.look())
     if wrong:
         sys.exit("\n".join(wrong))
-    print(f"{drill.scenario}: a run that nobody kills takes {whole.seconds} s", flush=True)
-    return whole.seconds, before, after
+    print(f"{drill.scenario}: a run that nobody kills takes {whole.seconds} s, {seconds:.1f} of it acting", flush=True)
+    return seconds, before, after
 
 
 def kills(options: argparse.Namespace, drill: Drill, seconds: float) -> Iterator[Kill]:
@@ -207,7 +213,7 @@ def kills(options: argparse.Namespace, drill: Drill, seconds: float) -> Iterator
             yield Kill(group=chosen.random() < HALF, resume=number % 2 == options.seed % 2, step=step)
         return
     for number in range(options.kills):
-        moment = chosen.uniform(seconds * options.earliest, seconds)
+        moment = chosen.uniform(0, seconds)
         yield Kill(group=chosen.random() < HALF, resume=number % 2 == 0, moment=moment)
 
 
@@ -236,9 +242,6 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=40, help="at random moments (default: %(default)s)")
     parser.add_argument("--each-step", action="store_true", help="one kill in each step instead")
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument(
-        "--earliest", type=float, default=0.0, help="part of a run that is never killed: 0.3 leaves its plan alone"
-    )
     parser.add_argument("--stop", action="store_true", help="at the first that goes wrong")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
