@@ -8,10 +8,10 @@
 from __future__ import annotations
 
 import importlib
-import zlib
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RollbackError
+from . import inflate
 from .dump import CopyRows
 
 if TYPE_CHECKING:
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     Fail = Callable[[str], NoReturn]
-
-try:  # three times faster than zlib; the result is the same
-    gzip_library: Any = importlib.import_module("isal.isal_zlib")
-except ImportError:
-    gzip_library = zlib
 
 PIECE = 1 << 20
 # A row of COPY text is at most 1 GiB in Postgres.
@@ -61,10 +56,10 @@ def decode(pieces: Iterable[bytes], algorithm: str, fail: Fail, *, file: bool) -
 
 
 class _Zlib:
-    errors: tuple[type[Exception], ...] = (zlib.error, gzip_library.error)
+    errors = inflate.ERRORS
 
     def __init__(self, window: int) -> None:
-        self._stream = gzip_library.decompressobj(wbits=window)
+        self._stream = inflate.decompressor(window)
 
     @property
     def ended(self) -> bool:

@@ -5,20 +5,15 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import RollbackError
+from . import inflate
 from .dump import DamagedBackup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-try:  # three times faster than zlib; the result is the same
-    from isal import isal_zlib as gzip_library
-except ImportError:
-    gzip_library = zlib
 
 CHUNK = 1 << 20
 GZIP = b"\x1f\x8b"
@@ -97,11 +92,11 @@ class DecodedFile:
         while data:
             if not data.startswith(GZIP[: len(data)]):
                 raise self._damaged("has something behind its gzip data that is not gzip")
-            decoder = gzip_library.decompressobj(wbits=31)
+            decoder = inflate.decompressor(31)
             while not decoder.eof:
                 try:
                     piece = decoder.decompress(data, CHUNK)
-                except (zlib.error, gzip_library.error) as error:
+                except inflate.ERRORS as error:
                     raise self._damaged(f"is damaged, seen at byte {self.read_bytes}: {error}") from error
                 if piece:
                     yield piece
