@@ -89,13 +89,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     ]
     lines += [f"Puts back what was there before run {plan['undo_of']}"] if plan.get("undo_of") else []
     for step in plan["steps"]:
-        head = f"{_number(plan, step)} {plan['titles'][step]['title']}: "
-        if step in plan.get("done", []):
-            lines.append(f"{head}done before the run was cut off")
-        elif step in plan["skipped"]:
-            lines.append(f"{head}skipped: {plan['skipped'][step]}")
-        else:
-            lines += _with_head(head, _STEP_LINES[step](plan, plan["results"].get(step, {})))
+        lines += _with_head(f"{_number(plan, step)} {plan['titles'][step]['title']}: ", step_lines(plan, step))
     lines += _no_database_line(plan)
     if "stop_services" in plan["steps"]:
         lines += [outage_line(plan), *_kept_lines(plan)]
@@ -103,8 +97,18 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
 
 
 def _no_database_line(plan: dict[str, Any]) -> list[str]:
-    """Say that the database stays as it is, where no step would say it."""
-    return [] if _DATABASE_STEPS & set(plan["steps"]) else ["Database: not touched, this playbook has no step for it"]
+    """Say that the database stays as it is, where no step would say it. The story of an old run has no order."""
+    order = set(plan.get("steps", _DATABASE_STEPS))
+    return [] if _DATABASE_STEPS & order else ["Database: not touched, this playbook has no step for it"]
+
+
+def step_lines(plan: dict[str, Any], step: str) -> list[str]:
+    """Return what a step of the plan would do, the most important line first."""
+    if step in plan.get("done", []):
+        return ["done before the run was cut off"]
+    if step in plan["skipped"]:
+        return [f"skipped: {plan['skipped'][step]}"]
+    return _STEP_LINES[step](plan, plan["results"].get(step, {}))
 
 
 def _number(plan: dict[str, Any], step: str) -> str:
@@ -356,26 +360,33 @@ def way_out(situation: dict[str, Any]) -> str:
     ``situation`` holds ``plan``, ``failure``, ``step`` (that failed), ``published`` (the fact of that step), ``events``
     (of the journal) and ``now`` (the services as they are).
     """
-    told, plan, step = situation["failure"], situation["plan"], situation["step"]
+    told = way_out_parts(situation)
+    words = " ".join(filter(None, [told["what"], told["next_step"], told["now"], told["untouched"]]))
+    if not told["commands"]:
+        return f"{words} Mend the cause and run again."
+    return "\n\n".join([words, *[f"{why}:\n\n  {command}" for why, command in told["commands"]]])
+
+
+def way_out_parts(situation: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts of ``way_out``: ``what``, ``next_step``, ``now``, ``untouched``, ``commands`` with their use."""
+    failed, plan, step = situation["failure"], situation["plan"], situation["step"]
     title = f"Step {plan['titles'][step]['title']!r}" if step else "The run"
     before = name_of(plan["checkout"].get("before", {}))
-    words = [
-        f"{title} failed: {told['msg']} {told['next_step']}".strip(),
-        _states(situation["now"], told.get("unready", [])),
-    ]
+    told = {
+        "what": f"{title} failed: {failed['msg']}".strip(),
+        "next_step": failed["next_step"],
+        "now": _states(situation["now"], failed.get("unready", [])),
+    }
     started = {event.get("step") for event in situation["events"] if event["event"] == "step_started"}
     if not situation["events"]:
-        return " ".join([*words, _untouched(step, before, situation["now"]), "Mend the cause and run again."])
-    commands = [f"To go on, mend the cause and type:\n\n  {command_for(plan, 'resume')}"]
+        return {**told, "untouched": _untouched(step, before, situation["now"]), "commands": []}
+    commands = [("To go on, mend the cause and type", command_for(plan, "resume"))]
     if started <= _BEFORE_THE_OUTAGE:
-        words.append(_untouched(step, before, situation["now"]))
-    else:
-        changed = database_changed(situation)
-        words.append(changed or _database_as_it_was(step))
-        accepted = {"accept_data_loss": "true"} if changed else {}
-        back = command_for(plan, "undo", **accepted)
-        commands.append(f"To put everything back as it was before, {before}, type:\n\n  {back}")
-    return "\n\n".join([" ".join(filter(None, words)), *commands])
+        return {**told, "untouched": _untouched(step, before, situation["now"]), "commands": commands}
+    changed = database_changed(situation)
+    back = command_for(plan, "undo", **({"accept_data_loss": "true"} if changed else {}))
+    commands.append((f"To put everything back as it was before, {before}, type", back))
+    return {**told, "untouched": changed or _database_as_it_was(step), "commands": commands}
 
 
 def command_for(plan: dict[str, Any], playbook: str, **variables: str) -> str:

@@ -34,8 +34,8 @@ def run_list_lines(info: dict[str, Any]) -> list[str]:
 def _lock_line(lock: dict[str, Any]) -> str:
     what = " of ".join(str(lock[key]) for key in ("scenario", "project") if lock.get(key))
     why = f", {_quoted(lock['reason'])}" if lock.get("reason") else ""
-    since = f" since {_time(lock['since'])}" if lock.get("since") else ""
-    return f"Run {lock.get('run_id') or 'unknown'} holds the lock{since}: {what or 'a run'}{why}, {_who(lock)}"
+    since = f" since {moment_text(lock['since'])}" if lock.get("since") else ""
+    return f"Run {lock.get('run_id') or 'unknown'} holds the lock{since}: {what or 'a run'}{why}, {who(lock)}"
 
 
 def _run_line(run: dict[str, Any]) -> str:
@@ -45,8 +45,8 @@ def _run_line(run: dict[str, Any]) -> str:
         f"{run['run_id']}  {_state(run):<12}  {_short(run['from'])} -> {_short(_target(run))}",
         run["scenario"] or "unknown scenario",
         _quoted(run["reason"]) if run["reason"] else "",
-        _who(run),
-        _length(run["seconds"]) if run["ended"] else f"since {_time(run['started'])}",
+        who(run),
+        length(run["seconds"]) if run["ended"] else f"since {moment_text(run['started'])}",
         f"stopped at {run['step']}" if run["step"] else "",
         *_relations(run),
     ]
@@ -79,7 +79,7 @@ def _quoted(text: object) -> str:
     return f'"{text}"'
 
 
-def _who(told: dict[str, Any]) -> str:
+def who(told: dict[str, Any]) -> str:
     """Return who carried a run out, and where; the job of a scheduler, if it was one."""
     controller = told.get("controller")
     if not isinstance(controller, dict) or not controller:
@@ -89,13 +89,13 @@ def _who(told: dict[str, Any]) -> str:
     return f"by {controller.get('user') or 'an unknown user'}{place}" + (f" ({', '.join(details)})" if details else "")
 
 
-def _time(text: object) -> str:
+def moment_text(text: object) -> str:
     """Return a moment as a person writes it; what is no moment stays as it is."""
     moment_of = parse_time(text)
     return f"{moment_of.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC" if moment_of else str(text or "unknown")
 
 
-def _length(seconds: float) -> str:
+def length(seconds: float) -> str:
     if seconds < _LONG:
         return f"{seconds:.1f} s"
     if seconds < _HOUR:
@@ -110,12 +110,12 @@ def run_story(run: dict[str, Any]) -> list[str]:
     """Return what happened in a run: what was asked for, planned, done and proved, what failed, and what is kept."""
     if run["state"] == "unreadable":
         return [plain(f"Run {run['run_id']}: {run['why']}")]
-    plan = _plan_of(run)
+    plan = plan_of(run)
     lines = [*_head(run), *_section("Planned:", _planned(run)), *_section("What happened:", _timeline(run, plan))]
     lines += [
         *_failure(run, plan),
         *_standing(run),
-        *_section("Kept, unless it was cleaned up since:", _kept(run, plan)),
+        *_section("Kept, unless it was cleaned up since:", kept_lines(run, plan)),
     ]
     damaged = f" (damaged lines, left out here: {run['damaged_lines']})" if run["damaged_lines"] else ""
     return [plain(line) for line in [*lines, f"Journal: {run['path']}{damaged}"]]
@@ -128,20 +128,20 @@ def _section(title: str, lines: list[str]) -> list[str]:
 def _head(run: dict[str, Any]) -> list[str]:
     """Return what was asked for, by whom, and how it ended."""
     where = " of ".join(filter(None, [run["scenario"] or "a run", run["project"]]))
-    end = f"ended {_time(run['ended'])}" if run["ended"] else "no end on record, last sign of life"
+    end = f"ended {moment_text(run['ended'])}" if run["ended"] else "no end on record, last sign of life"
     asked = {key: value for key, value in run["inputs"].items() if key not in ("version", "reason")}
     again = f", gone on with {run['resumed']} times" if run["resumed"] > 1 else ", gone on with once"
     return [
         f"Run {run['run_id']}: {where}{' on ' + run['host'] if run['host'] else ''}, {_state(run)}",
         f"From {name_of(run['from'])} to {name_of(_target(run))}. Reason: {run['reason'] or 'not given'}",
-        f"Started {_time(run['started'])} {_who(_first_controller(run))}; {end} after {_length(run['seconds'])}"
+        f"Started {moment_text(run['started'])} {who(first_opening(run))}; {end} after {length(run['seconds'])}"
         + (again if run["resumed"] else ""),
         f"Approved by {_approved(run['approval'])}",
         *([f"Asked for: {', '.join(f'{key}={value}' for key, value in sorted(asked.items()))}"] if asked else []),
     ]
 
 
-def _first_controller(run: dict[str, Any]) -> dict[str, Any]:
+def first_opening(run: dict[str, Any]) -> dict[str, Any]:
     """Return the facts of the start, which tell who started the run; those of a resume tell who went on."""
     return next((event["facts"] for event in run["events"] if event["event"] == "run_started"), {})
 
@@ -152,7 +152,7 @@ def _approved(approval: dict[str, Any]) -> str:
     return ", ".join(map(str, names)) or "nobody on record"
 
 
-def _plan_of(run: dict[str, Any]) -> dict[str, Any]:
+def plan_of(run: dict[str, Any]) -> dict[str, Any]:
     """Return what the lines of a step need of a plan, also for a run that wrote none down."""
     plan = run["plan"]
     titles = {step["name"]: {"number": "-", "title": step["name"]} for step in run["steps"]}
@@ -184,7 +184,9 @@ def _timeline(run: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     for part in _parts(run["events"]):
         first = part[0]
         if first["event"] == "run_resumed":
-            lines.append(f"Gone on with {_time(first['time'])} {_who(first['facts'])}{_newly_approved(first['facts'])}")
+            lines.append(
+                f"Gone on with {moment_text(first['time'])} {who(first['facts'])}{_newly_approved(first['facts'])}"
+            )
         summary = {
             "plan": plan,
             "events": [event for event in part if event["step"]],
@@ -239,7 +241,7 @@ def _standing(run: dict[str, Any]) -> list[str]:
     return lines if run["plan"] else [*lines, "It is not undone."]
 
 
-def _kept(run: dict[str, Any], plan: dict[str, Any]) -> list[str]:
+def kept_lines(run: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     """Return what holds the state of before, as far as the run came to keep it."""
     begun = {step["name"]: step["facts"] for step in run["steps"] if step["state"] not in ("open", "skipped")}
     lines = []
