@@ -321,10 +321,11 @@ def _outcome(event: dict[str, Any], seconds: float) -> str:
         return f"skipped: {facts.get('reason')}"
     if event["event"] == "step_failed":
         return f"FAILED after {seconds:.1f} s: {failure(facts)['msg']}"
-    return f"done in {seconds:.1f} s{_evidence_text(event.get('step', ''), facts)}"
+    return f"done in {seconds:.1f} s{evidence_text(event.get('step', ''), facts)}"
 
 
-def _evidence_text(step: str, facts: dict[str, Any]) -> str:
+def evidence_text(step: str, facts: dict[str, Any]) -> str:
+    """Return what proves that a step is done, as the rest of a line; empty when there is nothing to say."""
     checks: list[dict[str, Any]] = facts.get("checks", [])
     if checks:
         return f"; {sum(check['verdict'] == 'passed' for check in checks)} of {len(checks)} checks passed"

@@ -96,6 +96,7 @@ def moment_text(text: object) -> str:
 
 
 def length(seconds: float) -> str:
+    """Return a time as a person writes it."""
     if seconds < _LONG:
         return f"{seconds:.1f} s"
     if seconds < _HOUR:
