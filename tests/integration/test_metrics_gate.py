@@ -1,0 +1,218 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Metrics and alerts over a time, with a real Prometheus and a real Alertmanager, asked through Ansible."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from harness import Outcome, call_module, free_port
+from monitoring import Monitoring, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REQUESTS, ERRORS = "requests_total", "errors_total"
+ERROR_RATE = {
+    "name": "error rate", "unit": "%", "max": 0.1,
+    "query": f"100 * (sum(rate({ERRORS}[3s])) or vector(0)) / sum(rate({REQUESTS}[3s]))",
+}  # fmt: skip
+TOKEN = {"bearer_token": "t0ken-word"}
+LATENCY = {"name": "latency", "query": "latency", "max": 500, "unit": "ms"}
+
+
+@pytest.fixture(name="monitoring", scope="module")
+def _monitoring() -> Iterator[Monitoring]:
+    with running() as made:
+        made.numbers.growth[REQUESTS] = 100
+        made.numbers.gauges |= {"latency": 200, "waiting": 1, "none": 0}
+        made.wait_until(lambda: made.value(ERROR_RATE["query"]) == "0", "a rate")
+        made.wait_until(
+            lambda: made.value('ALERTS{alertname="Waiting",alertstate="pending"}') == "1", "a pending alert"
+        )
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monitoring: Monitoring) -> Iterator[None]:
+    """Leave no alert and no errors to the next test."""
+    yield
+    monitoring.numbers.reset()
+    monitoring.numbers.growth.pop(ERRORS, None)
+    monitoring.numbers.gauges.pop("alerting", None)
+    monitoring.wait_until(lambda: "Errors" not in monitoring.firing(), "the end of the alert")
+    monitoring.wait_until(lambda: monitoring.value(ERROR_RATE["query"]) == "0", "the end of the errors")
+
+
+def gate(monitoring: Monitoring, *checks: dict[str, Any], check: bool = False, **options: Any) -> Outcome:
+    """Watch both servers and the application; for three seconds unless told otherwise."""
+    url = f"http://127.0.0.1:{monitoring.numbers.port}/health"
+    given = {
+        "prometheus_url": monitoring.prometheus,
+        "alertmanager_url": monitoring.alertmanager,
+        "release": {"version": "v1.0.2", "endpoints": [{"url": url, "name": "health", "version_query": "version"}]},
+        "window": 3,
+        "interval": 0.5,
+        "min_samples": 1,
+        **options,
+    }
+    return call_module("metrics_gate", {**given, "checks": list(checks)}, check=check)
+
+
+def verdicts(outcome: Outcome) -> dict[str, str]:
+    """Return the verdict of each check."""
+    return {check["name"]: check["verdict"] for check in outcome["checks"]}
+
+
+def seen(outcome: Outcome, name: str) -> str:
+    """Return what one check saw."""
+    (text,) = [check["seen"] for check in outcome["checks"] if check["name"] == name]
+    return str(text)
+
+
+def test_all_is_good_while_watchdog_fires_and_an_alert_is_pending(monitoring: Monitoring) -> None:
+    assert "Watchdog" in monitoring.firing()
+    began = time.monotonic()
+    outcome = gate(
+        monitoring, ERROR_RATE, LATENCY,
+        {"name": "business", "query": REQUESTS, "changes": 1},
+        {"name": "as before", "query": "latency", "max_ratio": 1.5, "baseline": {"offset": 1}},
+    )  # fmt: skip
+    assert not outcome.failed, outcome.result
+    names = ["error rate", "latency", "business", "as before", "alerts", "endpoint health"]
+    assert verdicts(outcome) == dict.fromkeys(names, "passed")
+    assert (outcome["verdict"], outcome["changed"], outcome["ended_early"]) == ("passed", False, False)
+    assert 3 <= outcome["seconds"] <= time.monotonic() - began
+    assert len(outcome["samples"]) == outcome["rounds"] == monitoring.numbers.asked >= 3
+    assert outcome["samples"][0]["values"]["latency"] == 200
+    assert outcome["alerts"] == []
+    lines = re.findall(r"^\[localhost\] metrics_gate: (.*)$", outcome.progress, re.MULTILINE)
+    assert len(lines) == outcome["rounds"]
+    assert re.fullmatch(
+        r"\d of 3 s: error rate 0 % \(at most 0.1 %\); latency 200 ms \(at most 500 ms\); .*alerts none; "
+        r"release 1 of 1 checks",
+        lines[-1],
+    )
+
+
+def test_each_bad_number_has_its_verdict_and_its_reason(monitoring: Monitoring) -> None:
+    """Judged at the end, so that one watch shows all."""
+    at_the_end = {"fail_after": 0}
+    outcome = gate(
+        monitoring,
+        {"name": "slow", "query": "latency", "max": 199, "unit": "ms", **at_the_end},
+        {"name": "slower", "query": "latency * 1.6", "max_ratio": 0.9, "baseline": {"offset": 1}, **at_the_end},
+        {"name": "still", "query": "latency", "changes": 1},
+        {"name": "no series", "query": "sum(rate(nobody_counts_this[3s]))", "max": 1},
+        {"name": "0/0", "query": "none / none", "max": 1},
+        {"name": "1/0", "query": "latency / none", "max": 1},
+        {"name": "no traffic", "query": "none / none", "max": 1, "on_no_data": "pass"},
+        {"name": "two", "query": '{__name__=~"latency|waiting"}', "max": 1000},
+        {"name": "no baseline", "query": "latency", "max_ratio": 1.5, "baseline": {"at": "2020-01-01T00:00:00Z"}},
+    )
+    assert outcome.failed
+    assert outcome["ended_early"] is False
+    assert verdicts(outcome) == {
+        "slow": "failed", "slower": "failed", "still": "failed", "no series": "inconclusive", "0/0": "inconclusive",
+        "1/0": "inconclusive", "no traffic": "passed", "two": "inconclusive", "no baseline": "inconclusive",
+        "alerts": "passed", "endpoint health": "passed",
+    }  # fmt: skip
+    assert "slow failed: 200 ms" in outcome["msg"]
+    assert "good is at most 199 ms" in outcome["msg"]
+    for name, text in {
+        "slower": "1 times the baseline 320", "still": "changed 0 times", "no series": "no series matches",
+        "0/0": "NaN", "1/0": "no finite number", "two": "2 numbers and not one", "no baseline": "baseline: no data",
+    }.items():  # fmt: skip
+        assert text in seen(outcome, name)
+    assert outcome["next_step"]
+
+
+def test_errors_in_the_middle_end_the_watch_and_are_named(monitoring: Monitoring) -> None:
+    def fail(count: int) -> None:
+        if count == 2:
+            monitoring.numbers.growth[ERRORS] = 50
+
+    monitoring.numbers.when_asked = fail
+    outcome = gate(monitoring, LATENCY, ERROR_RATE, window=60)
+    assert outcome.failed
+    assert outcome["ended_early"]
+    assert outcome["seconds"] < 30
+    assert verdicts(outcome)["error rate"] == outcome["verdict"] == "failed"
+    (row,) = [check for check in outcome["checks"] if check["name"] == "error rate"]
+    assert row["passed"] >= 1
+    assert row["failed"] == 3
+    assert "error rate failed" in outcome["msg"]
+    assert "latency" not in outcome["msg"].partition("error rate failed")[0]
+
+
+def test_an_alert_in_the_middle_ends_the_watch_and_one_of_before_does_not(monitoring: Monitoring) -> None:
+    def fire(count: int) -> None:
+        if count == 2:
+            monitoring.numbers.gauges["alerting"] = 1
+
+    monitoring.numbers.when_asked = fire
+    outcome = gate(monitoring, window=60)
+    assert outcome.failed
+    assert outcome["ended_early"]
+    assert "alerts failed: Errors (127.0.0.1:" in outcome["msg"]
+    (alert,) = outcome["alerts"]
+    assert alert["labels"]["job"] == "test"
+    known = [alert["fingerprint"]]
+    again = gate(monitoring, alerts={"baseline": known}, window=1)
+    assert not again.failed, again.result
+    assert "Errors (127.0.0.1:" in seen(again, "alerts")
+    assert "since before" in seen(again, "alerts")
+    told = gate(monitoring, alertmanager_url="", alerts={"baseline": known}, window=1)
+    assert not told.failed, "the same alert, told by Prometheus, which also tells of the pending one"
+    assert gate(monitoring, alerts={"labels": {"job": "other"}}, window=1)["verdict"] == "passed"
+    assert gate(monitoring, window=1)["rounds"] == 1
+
+
+def test_a_release_that_answers_no_more_ends_the_watch(monitoring: Monitoring) -> None:
+    def change(count: int) -> None:
+        monitoring.numbers.version = "1.0.3" if count >= 2 else "1.0.2"
+
+    monitoring.numbers.when_asked = change
+    outcome = gate(monitoring, LATENCY, window=60)
+    assert outcome.failed
+    assert outcome["rounds"] == monitoring.numbers.asked == 4
+    assert "endpoint health failed: status 200, version 1.0.3" in outcome["msg"]
+
+
+def test_a_prometheus_that_is_down_is_inconclusive_and_may_warn(monitoring: Monitoring) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    quick = {"prometheus_url": nobody, "alertmanager_url": "", "window": 1}
+    outcome = gate(monitoring, {**LATENCY, "on_no_data": "pass"}, **quick)
+    assert outcome.failed
+    assert outcome["verdict"] == "inconclusive"
+    assert verdicts(outcome) == {"latency": "inconclusive", "alerts": "inconclusive", "endpoint health": "passed"}
+    assert "Prometheus does not answer: connection refused" in outcome["msg"]
+    warned = gate(monitoring, LATENCY, **quick, on_inconclusive="warn")
+    assert not warned.failed
+    assert warned["verdict"] == "inconclusive"
+    assert "proves nothing" in warned["warnings"][0]
+
+
+def test_check_mode_asks_once_and_finds_a_wrong_query(monitoring: Monitoring) -> None:
+    outcome = gate(monitoring, {**LATENCY, "max": 1}, window=3600, interval=15, min_samples=3, check=True)
+    assert not outcome.failed
+    assert outcome["rounds"] == monitoring.numbers.asked == 1
+    assert verdicts(outcome) == {"latency": "failed", "alerts": "inconclusive", "endpoint health": "inconclusive"}
+    for check in (True, False):
+        refused = gate(monitoring, {**LATENCY, "query": "sum(latency"}, check=check)
+        assert refused.failed
+        assert "Prometheus refuses the query of the check 'latency': bad_data" in refused["msg"]
+        assert "latency" in refused["next_step"]
+    assert "window" in gate(monitoring, LATENCY, window=-1, check=True)["msg"]
+
+
+def test_secrets_are_sent_and_not_shown(monitoring: Monitoring) -> None:
+    url = monitoring.prometheus.replace("//", "//me:s3cret-word@")
+    outcome = gate(monitoring, LATENCY, prometheus_url=url, **TOKEN, window=1)
+    assert outcome["verdict"] == "passed"
+    assert "s3cret-word" not in str(outcome.result)
+    assert "t0ken-word" not in str(outcome.result)
+    assert "mutually exclusive" in gate(monitoring, LATENCY, **TOKEN, username="b")["msg"]
