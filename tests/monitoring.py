@@ -135,7 +135,7 @@ class Monitoring:
         script = (
             f"{'; '.join(write)}; prometheus-alertmanager --config.file=alertmanager.yml --storage.path=alerts"
             f" --cluster.listen-address= --web.listen-address=127.0.0.1:{self.alertmanager_port} &"
-            " exec prometheus --config.file=prometheus.yml --storage.tsdb.path=data"
+            " exec prometheus --config.file=prometheus.yml --storage.tsdb.path=data --rules.alert.resend-delay=1s"
             f" --web.listen-address=127.0.0.1:{self.prometheus_port}"
         )
         docker(*argv, image(), "sh", "-c", script)

@@ -198,8 +198,14 @@ def _verify_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
     return lines + [f"by a person: {check}" for check in plan["manual_checks"]]
 
 
-def _monitor_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
-    return [f"watch services and endpoints for {plan['monitor_seconds']} s"]
+def _monitor_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    lines = [f"watch services and endpoints for {plan['monitor_seconds']} s"]
+    for check in result.get("before", []):
+        limit = "" if check["name"] == "alerts" else f", now {check['seen']}"
+        lines.append(f"watch {check['name']}: good is {check['limit']}{limit}")
+    fires = sorted({alert["name"] for alert in result.get("alerts", [])})
+    lines += [f"fires already and does not count: {', '.join(fires)}"] if fires else []
+    return lines + [f"not watched: {what}" for what in result.get("not_watched", [])]
 
 
 _STEP_LINES = {
