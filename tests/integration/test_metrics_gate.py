@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import Outcome, call_module, free_port
+from harness import REPOSITORY, Outcome, call_module, command, free_port
 from monitoring import Monitoring, running
 
 if TYPE_CHECKING:
@@ -194,3 +197,91 @@ def test_check_mode_refuses_a_query_that_prometheus_refuses(monitoring: Monitori
     assert refused.failed
     assert "Prometheus refuses the query of the check 'latency': bad_data" in refused["msg"]
     assert "latency" in refused["next_step"]
+
+
+PLAY = """
+- hosts: localhost
+  gather_facts: false
+  vars:
+    rollback_project_directory: /nowhere/shop
+    rollback_application_services: []
+    run_release: {name: v1.0.2}
+    monitor_release_interval: 0.5
+  tasks:
+    - name: Plan
+      ansible.builtin.include_role:
+        name: usdx.rollback.monitor_release
+        apply:
+          check_mode: true
+      vars:
+        monitor_release_planning: true
+    - name: Keep the plan
+      ansible.builtin.set_fact:
+        planned: "{{ monitor_release_result | usdx.rollback.evidence }}"
+    - name: Watch
+      block:
+        - name: Watch
+          ansible.builtin.include_role:
+            name: usdx.rollback.monitor_release
+      rescue:
+        - name: Keep what failed
+          ansible.builtin.set_fact:
+            monitor_release_result: "{{ ansible_failed_result }}"
+    - name: Tell
+      ansible.builtin.copy:
+        content: "{{ {'planned': planned, 'seen': monitor_release_result | usdx.rollback.evidence} | to_json }}"
+        dest: "{{ told_to }}"
+        mode: "0600"
+"""
+
+
+def role(folder: Path, monitoring: Monitoring, **variables: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Plan and carry out the role alone, on a host without containers; return the plan and the evidence."""
+    (folder / "play.yml").write_text(PLAY, encoding="utf-8")
+    url = f"http://127.0.0.1:{monitoring.numbers.port}/health"
+    given = {
+        "rollback_endpoints": [{"url": url, "name": "health", "version_query": "version"}],
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "told_to": str(folder / "told.json"),
+        **variables,
+    }
+    (folder / "vars.json").write_text(json.dumps(given), encoding="utf-8")
+    program = str(Path(sys.executable).parent / "ansible-playbook")
+    command(
+        program, "-i", "localhost,", "-e", f"@{folder / 'vars.json'}", str(folder / "play.yml"), cwd=REPOSITORY,
+        ANSIBLE_CONFIG=str(REPOSITORY / "ansible.cfg"),
+    )  # fmt: skip
+    told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
+    return told["planned"], told["seen"]
+
+
+def test_the_role_knows_what_fired_before_and_watches_all_in_one(monitoring: Monitoring, tmp_path: Path) -> None:
+    monitoring.numbers.gauges["alerting"] = 1
+    monitoring.wait_until(lambda: "Errors" in monitoring.firing(), "an alert")
+    planned, evidence = role(
+        tmp_path, monitoring,
+        rollback_prometheus_url=monitoring.prometheus, rollback_alertmanager_url=monitoring.alertmanager,
+        rollback_metrics=[LATENCY, {**LATENCY, "name": "slow", "max": 1, "fail_after": 1}],
+        rollback_monitor_seconds=60, rollback_monitor_settle_seconds=0,
+    )  # fmt: skip
+    assert planned["not_watched"] == []
+    assert [alert["name"] for alert in planned["alerts"]] == ["Errors"]
+    assert "checks" not in planned, "what was before is no proof of the release"
+    assert {row["name"]: row["seen"] for row in planned["before"]}["slow"].startswith("200 ms")
+    assert {row["name"]: row["verdict"] for row in evidence["checks"]} == {
+        "latency": "inconclusive", "slow": "failed", "alerts": "inconclusive", "endpoint health": "inconclusive",
+    }  # fmt: skip
+    assert all({"name", "verdict", "seen", "limit", "seconds"} <= set(row) for row in evidence["checks"])
+    assert "Errors" in next(row["seen"] for row in evidence["checks"] if row["name"] == "alerts")
+    assert evidence["msg"].startswith("The watch failed after 0 of 60 s. ")
+    assert "slow failed: 200 ms" in evidence["msg"]
+
+
+def test_the_role_says_that_no_metrics_are_configured(monitoring: Monitoring, tmp_path: Path) -> None:
+    planned, evidence = role(tmp_path, monitoring, rollback_monitor_seconds=1)
+    for told in (planned, evidence):
+        assert [line.split(":")[0] for line in told["not_watched"]] == ["metrics", "alerts"]
+        assert "no metrics configured" in told["not_watched"][0]
+    assert [row["verdict"] for row in evidence["checks"]] == ["passed"]
+    assert evidence["stable_seconds"] >= 1

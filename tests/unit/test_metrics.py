@@ -23,27 +23,35 @@ from ansible_collections.usdx.rollback.plugins.module_utils.metrics import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-# Prometheus 2.42 and Alertmanager 0.25 of Debian 12 have answered these.
-VECTOR = '{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1764089012.1,"0.25"]}]}}'
+# Prometheus 2.42 and Alertmanager 0.25 of Debian 12 have answered these; only the alert named Quiet is made up.
+METRIC = '{"instance":"127.0.0.1:36609","job":"test"}'
+VECTOR = (
+    '{"status":"success","data":{"resultType":"vector","result":[{"metric":'
+    + METRIC
+    + ',"value":[1795627244.385,"200"]}]}}'
+)
 EMPTY = '{"status":"success","data":{"resultType":"vector","result":[]}}'
-NAN = '{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1764089012.1,"NaN"]}]}}'
-SCALAR = '{"status":"success","data":{"resultType":"scalar","result":[1764089012.1,"1"]}}'
+NAN = VECTOR.replace('"200"', '"NaN"')
+SCALAR = '{"status":"success","data":{"resultType":"scalar","result":[1795627244.387,"200"]}}'
 BAD = (
-    '{"status":"error","errorType":"bad_data","error":"invalid parameter \\"query\\": 1:5: parse error: unclosed left"}'
+    '{"status":"error","errorType":"bad_data","error":"invalid parameter \\"query\\": 1:8: parse error: unclosed left'
+    ' parenthesis"}'
 )
 PENDING = (
-    '{"status":"success","data":{"alerts":[{"labels":{"alertname":"Slow"},"annotations":{},"state":"pending",'
-    '"activeAt":"2026-11-25T16:10:00.1Z","value":"1e+00"},{"labels":{"alertname":"Watchdog"},"annotations":{},'
-    '"state":"firing","activeAt":"2026-11-25T16:00:00.1Z","value":"1e+00"},{"labels":{"alertname":"Errors",'
-    '"instance":"127.0.0.1:1"},"annotations":{},"state":"firing","activeAt":"2026-11-25T16:10:00.1Z","value":"1e+00"}]}}'
+    '{"status":"success","data":{"alerts":[{"labels":{"alertname":"Watchdog"},"annotations":{},"state":"firing",'
+    '"activeAt":"2026-11-25T17:20:37.320217217Z","value":"1e+00"},{"labels":{"alertname":"Errors","instance":'
+    '"127.0.0.1:36609","job":"test"},"annotations":{},"state":"firing","activeAt":"2026-11-25T17:20:44.320217217Z",'
+    '"value":"1e+00"},{"labels":{"alertname":"Waiting","instance":"127.0.0.1:36609","job":"test"},"annotations":{},'
+    '"state":"pending","activeAt":"2026-11-25T17:20:44.320217217Z","value":"1e+00"}]}}'
 )
 ALERTMANAGER = (
-    '[{"annotations":{},"endsAt":"2026-11-25T16:14:00.1Z","fingerprint":"75ed8c74edcc7d29","receivers":'
-    '[{"name":"nobody"}],"startsAt":"2026-11-25T16:10:00.1Z","status":{"inhibitedBy":[],"silencedBy":[],'
-    '"state":"active"},"updatedAt":"2026-11-25T16:10:01.1Z","generatorURL":"http://h/graph","labels":{"alertname":'
-    '"Errors","instance":"127.0.0.1:1"}},{"annotations":{},"endsAt":"2026-11-25T16:14:00.1Z","fingerprint":"a",'
-    '"receivers":[{"name":"nobody"}],"startsAt":"2026-11-25T16:10:00.1Z","status":{"inhibitedBy":[],"silencedBy":["x"],'
-    '"state":"suppressed"},"updatedAt":"2026-11-25T16:10:01.1Z","generatorURL":"","labels":{"alertname":"Quiet"}}]'
+    '[{"annotations":{},"endsAt":"2026-11-25T17:20:48.320Z","fingerprint":"1d213477d4b956ca","receivers":[{"name":'
+    '"nobody"}],"startsAt":"2026-11-25T17:20:44.320Z","status":{"inhibitedBy":[],"silencedBy":[],"state":"active"},'
+    '"updatedAt":"2026-11-25T17:20:44.326Z","generatorURL":"http://vm:46777/graph?g0.expr=alerting+%3E+0\\u0026g0.tab=1",'
+    '"labels":{"alertname":"Errors","instance":"127.0.0.1:36609","job":"test"}},{"annotations":{},"endsAt":'
+    '"2026-11-25T17:20:48.320Z","fingerprint":"a","receivers":[{"name":"nobody"}],"startsAt":"2026-11-25T17:20:44.320Z",'
+    '"status":{"inhibitedBy":[],"silencedBy":["x"],"state":"suppressed"},"updatedAt":"2026-11-25T17:20:44.326Z",'
+    '"generatorURL":"","labels":{"alertname":"Quiet"}}]'
 )
 ANY = {"ignore": ["Watchdog"], "labels": {}}
 CHECK: dict[str, Any] = {
@@ -65,7 +73,7 @@ def read(text: str, status: int = 200) -> Reading:
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("text", "value"), [(VECTOR, 0.25), (SCALAR, 1.0)])
+@pytest.mark.parametrize(("text", "value"), [(VECTOR, 200.0), (SCALAR, 200.0)])
 def test_a_number_is_read(text: str, value: float) -> None:
     assert read(text) == Reading(value)
 
@@ -80,9 +88,9 @@ def test_no_series_and_nan_are_no_data_and_not_zero(text: str, why: str) -> None
 @pytest.mark.parametrize(
     ("text", "status", "why"),
     [
-        (VECTOR.replace("0.25", "+Inf"), 200, "no finite number: +inf"),
-        (VECTOR.replace("0.25", "a lot"), 200, "without a number"),
-        (VECTOR.replace('[1764089012.1,"0.25"]', "[]"), 200, "without a number"),
+        (VECTOR.replace("200", "+Inf"), 200, "no finite number: +inf"),
+        (VECTOR.replace("200", "a lot"), 200, "without a number"),
+        (VECTOR.replace('[1795627244.385,"200"]', "[]"), 200, "without a number"),
         (EMPTY.replace("[]", '[{"value":[1,"1"]},{"value":[1,"2"]}]'), 200, "2 numbers and not one"),
         (EMPTY.replace("vector", "matrix"), 200, "gives a matrix"),
         (EMPTY.replace("[]", '["x"]'), 200, "without a number"),
@@ -142,7 +150,7 @@ def test_an_alert_is_the_same_whichever_server_tells_it() -> None:
 def test_only_alerts_with_the_labels_count() -> None:
     answer = json.loads(ALERTMANAGER)
     assert read_alerts({"ignore": [], "labels": {"service": "shop"}}, 200, answer)["firing"] == []
-    assert len(read_alerts({"ignore": [], "labels": {"instance": "127.0.0.1:1"}}, 200, answer)["firing"]) == 1
+    assert len(read_alerts({"ignore": [], "labels": {"instance": "127.0.0.1:36609"}}, 200, answer)["firing"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -269,8 +277,8 @@ def test_numbers_baselines_and_alerts_are_asked_at_once(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "begin_fetch", answer)
     options = with_check(query="sum(up) > 1", max_ratio=2.0, baseline={"at": "2026-11-24T16:00:00Z", "offset": None})
     told = ask({**options, "alertmanager_url": "https://h/am/", "username": "u", "password": "p:w"})
-    assert told["readings"]["errors"]["now"] == {"value": 0.25, "why": "", "no_data": False}
-    assert told["readings"]["errors"]["baseline"]["value"] == 0.25
+    assert told["readings"]["errors"]["now"] == {"value": 200.0, "why": "", "no_data": False}
+    assert told["readings"]["errors"]["baseline"]["value"] == 200.0
     assert [alert["name"] for alert in told["alerts"]["firing"]] == ["Errors"]
     assert [request.url for request in asked] == [
         "http://127.0.0.1:9/api/v1/query?query=sum%28up%29+%3E+1",
