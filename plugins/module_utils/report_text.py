@@ -321,7 +321,10 @@ def _outcome(event: dict[str, Any], seconds: float) -> str:
 def _evidence_text(step: str, facts: dict[str, Any]) -> str:
     checks: list[dict[str, Any]] = facts.get("checks", [])
     if checks:
-        return f"; {sum(check['verdict'] == 'passed' for check in checks)} of {len(checks)} checks passed"
+        unwatched = [str(what).partition(":")[0] for what in facts.get("not_watched", [])]
+        return f"; {sum(check['verdict'] == 'passed' for check in checks)} of {len(checks)} checks passed" + (
+            f"; not watched: {', '.join(unwatched)}" if unwatched else ""
+        )
     if step == "switch_release":
         return f"; HEAD is {name_of(facts.get('after', {}))}"
     if step in {"prepare_release", "start_services"}:

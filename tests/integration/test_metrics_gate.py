@@ -7,11 +7,13 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from harness import REPOSITORY, Outcome, call_module, command, free_port
 from monitoring import Monitoring, running
 
@@ -285,3 +287,16 @@ def test_the_role_says_that_no_metrics_are_configured(monitoring: Monitoring, tm
         assert "no metrics configured" in told["not_watched"][0]
     assert [row["verdict"] for row in evidence["checks"]] == ["passed"]
     assert evidence["stable_seconds"] >= 1
+
+
+def test_prometheus_understands_every_query_of_the_documents(monitoring: Monitoring) -> None:
+    page = (REPOSITORY / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    checks = {}
+    for block in re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        given = yaml.safe_load(textwrap.dedent(block))
+        for one in given.get("rollback_metrics", []) if isinstance(given, dict) else given:
+            checks[one["name"]] = one
+    assert len(checks) >= 9
+    told = gate(monitoring, *checks.values(), check=True)
+    assert not told.failed, told["msg"]
+    assert verdicts(told)["error rate for 5 minutes"] == "inconclusive"
