@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.usdx.rollback.plugins.module_utils.metrics_gate import Gate, samples_of
+from ansible_collections.usdx.rollback.plugins.module_utils.metrics_gate import Gate
 from ansible_collections.usdx.rollback.plugins.plugin_utils.screen import show
 
 MODULE, VERIFY = "usdx.rollback.metrics_gate", "usdx.rollback.version_verify"
@@ -37,17 +37,18 @@ class ActionModule(ActionBase):
         for result in (told, seen or {}):
             if result.get("failed") and "checks" not in result:  # options that are refused
                 return result
-        gate = Gate(told["options"])
+        # For a plan it is asked once, and that counts.
+        gate = Gate(told["options"] | ({"settle": 0.0} if self._task.check_mode else {}))
         # What the module made of the options holds for the whole watch: a baseline does not move on with the clock.
         arguments["checks"] = told["options"]["checks"]
-        gate.take(0.0, samples_of(gate.options, told, seen))
+        gate.read(0.0, told, seen)
+        self._show(gate)
         while not (gate.over or self._task.check_mode):
-            self._show(gate)
             self._wait_until(began + min(gate.length, gate.at + gate.options["interval"]))
             at = time.monotonic() - began
             told, seen = self._try(MODULE, arguments), self._release(release)
-            gate.take(at, samples_of(gate.options, told, seen))
-        self._show(gate)
+            gate.read(at, told, seen)
+            self._show(gate)
         return self._result(gate, told)
 
     def _result(self, gate: Gate, told: dict[str, Any]) -> dict[str, Any]:
@@ -78,4 +79,5 @@ class ActionModule(ActionBase):
             raise AnsibleError("The controller was ended, and the watch with it. Nothing was changed.")
 
     def _show(self, gate: Gate) -> None:
-        show(self._task, self._task_vars, f"metrics_gate: {gate.line()}")
+        if not self._task.check_mode:
+            show(self._task, self._task_vars, f"metrics_gate: {gate.line()}")

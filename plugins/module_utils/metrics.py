@@ -126,9 +126,10 @@ def _checked_baseline(check: dict[str, Any]) -> dict[str, Any] | None:
         raise refused("checks.baseline", baseline, f"either at or offset for {check['name']}")
     if offset is not None:
         return {"at": write_moment(utc_now() - timedelta(seconds=_checked_offset(offset)))}
-    if not at or parse_moment(at) is None:
-        raise refused("checks.baseline.at", at, "a moment in UTC, for example 2026-11-24T16:00:00Z")
-    return {"at": at}
+    moment = parse_moment(at or "")
+    if moment is None:
+        raise refused("checks.baseline.at", at, "a moment with its time zone, for example 2026-11-24T16:00:00Z")
+    return {"at": write_moment(moment)}
 
 
 def _checked_offset(offset: float) -> float:

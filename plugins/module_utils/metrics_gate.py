@@ -19,24 +19,35 @@ _NAMES_SHOWN = 5
 
 
 class Sample(NamedTuple):
-    """What one check saw in one round. ``limit`` is what a good value is, in words."""
+    """What one check saw in one round. ``limit`` is what a good value is, in words.
+
+    ``may_end`` marks a failure that was there when the watch began and may end by itself, as an alert of the outage.
+    """
 
     name: str
     limit: str
     verdict: str
     seen: str
     value: float | None = None
+    may_end: bool = False
 
 
 # --- what one round means --------------------------------------------------------------------------------------------
 
 
-def samples_of(options: dict[str, Any], told: dict[str, Any], release: dict[str, Any] | None) -> list[Sample]:
-    """Return the samples of a round: of each metric, of the alerts, of each check of the release."""
+def samples_of(
+    options: dict[str, Any], told: dict[str, Any], release: dict[str, Any] | None, there: frozenset[str] = frozenset()
+) -> list[Sample]:
+    """Return the samples of a round: of each metric, of the alerts, of each check of the release.
+
+    ``there`` are the alerts that fired when the watch began.
+    """
     readings = told.get("readings") or {}
     samples = [metric_sample(check, readings.get(check["name"]) or _unread(told)) for check in options["checks"]]
     if options["alerts"]:
-        samples.append(alerts_sample(options["alerts"], told.get("alerts") or {"firing": None, "why": _why(told)}))
+        samples.append(
+            alerts_sample(options["alerts"], told.get("alerts") or {"firing": None, "why": _why(told)}, there)
+        )
     return samples + ([] if release is None else release_samples(release))
 
 
@@ -95,8 +106,11 @@ def _ratio(check: dict[str, Any], value: float, baseline: dict[str, Any]) -> tup
     return FAILED if ratio > check["max_ratio"] else PASSED, text
 
 
-def alerts_sample(wanted: dict[str, Any], told: dict[str, Any]) -> Sample:
-    """Judge the alerts that fire: those that fired before do not fail, and are named."""
+def alerts_sample(wanted: dict[str, Any], told: dict[str, Any], there: frozenset[str] = frozenset()) -> Sample:
+    """Judge the alerts that fire: those that fired before do not fail, and are named.
+
+    Those that the outage has made fire are ``there`` when the watch begins; they must have ended at its end.
+    """
     limit = "none fires, but for those that fired before" if wanted["baseline"] else "none fires"
     if told["firing"] is None:
         return Sample(ALERTS, limit, INCONCLUSIVE, told["why"])
@@ -104,7 +118,9 @@ def alerts_sample(wanted: dict[str, Any], told: dict[str, Any]) -> Sample:
     new = [alert for alert in told["firing"] if alert["fingerprint"] not in wanted["baseline"]]
     more = told["count"] - len(told["firing"])
     if new or more:
-        return Sample(ALERTS, limit, FAILED, f"{_names(new, more)} fires", float(len(new) + more))
+        may_end = not more and all(alert["fingerprint"] in there for alert in new)
+        text = f"{_names(new, more)} fires" + (" since the watch began" if may_end else "")
+        return Sample(ALERTS, limit, FAILED, text, float(len(new) + more), may_end)
     seen = f"no new one, {_names(known)} fires since before" if known else "none"
     return Sample(ALERTS, limit, PASSED, seen, 0.0)
 
@@ -149,7 +165,8 @@ class Track:
         """Keep a sample."""
         self.limit = sample.limit
         self.judged.append((at, sample))
-        self.streak = self.streak + 1 if sample.verdict == FAILED else 0
+        if not sample.may_end:
+            self.streak = self.streak + 1 if sample.verdict == FAILED else 0
 
     @property
     def hopeless(self) -> bool:
@@ -205,8 +222,12 @@ class Track:
         elif len(set(self.values)) > 1 and self.name != ALERTS:
             parts.append(f"from {number(min(self.values), self.unit)} to {number(max(self.values), self.unit)}")
         bad = len(self.judged) - self.count(PASSED)
-        parts.append(f"{bad} of {len(self.judged)} samples not passed" if bad else f"{len(self.judged)} samples")
+        parts.append(f"{bad} of {_counted(len(self.judged))} not passed" if bad else _counted(len(self.judged)))
         return ", ".join(parts)
+
+
+def _counted(number_of_samples: int) -> str:
+    return "1 sample" if number_of_samples == 1 else f"{number_of_samples} samples"
 
 
 class Gate:
@@ -220,12 +241,20 @@ class Gate:
         self.at = 0.0
         self._tracks: dict[str, Track] = {}
         self._shown: list[Sample] = []
+        self._there: frozenset[str] | None = None
         for check in options["checks"]:
             self._tracks[check["name"]] = Track(
                 check["name"], limit_text(check), check["fail_after"], check["changes"], check["unit"]
             )
         if options["alerts"]:
             self._tracks[ALERTS] = Track(ALERTS, "none fires", options["alerts"]["fail_after"])
+
+    def read(self, at: float, told: dict[str, Any], release: dict[str, Any] | None) -> None:
+        """Take what the module, and ``version_verify`` if it was asked, have said in one round."""
+        firing = (told.get("alerts") or {}).get("firing")
+        if self._there is None and firing is not None:
+            self._there = frozenset(alert["fingerprint"] for alert in firing)
+        self.take(at, samples_of(self.options, told, release, self._there or frozenset()))
 
     def take(self, at: float, samples: list[Sample]) -> None:
         """Take one round. What comes before ``settle`` is over is shown and not judged: rates still hold old faults."""

@@ -149,7 +149,10 @@ options:
         elements: str
         default: []
       fail_after:
-        description: In so many samples in a row an alert must fire to end the watch. V(0) judges at the end only.
+        description:
+          - In so many samples in a row an alert must fire to end the watch. V(0) judges at the end only.
+          - An alert that fires when the watch begins, as the outage may have made it, does not end the watch. It must
+            have ended in the last O(stable_for) seconds.
         type: int
         default: 1
   release:

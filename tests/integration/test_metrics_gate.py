@@ -186,10 +186,14 @@ def test_a_prometheus_that_is_down_is_inconclusive_and_may_warn(monitoring: Moni
 def test_check_mode_asks_once_and_shows_no_secret(monitoring: Monitoring) -> None:
     url = monitoring.prometheus.replace("//", "//me:s3cret-word@")
     slow = {**LATENCY, "max": 1}
-    outcome = gate(monitoring, slow, window=3600, interval=15, min_samples=3, check=True, prometheus_url=url, **TOKEN)
+    outcome = gate(
+        monitoring, slow, window=3600, settle=60, interval=15, min_samples=3, check=True, prometheus_url=url, **TOKEN
+    )
     assert not outcome.failed
     assert outcome["rounds"] == monitoring.numbers.asked == 1
     assert verdicts(outcome) == {"latency": "failed", "alerts": "inconclusive", "endpoint health": "inconclusive"}
+    assert seen(outcome, "latency").startswith("200 ms")
+    assert "metrics_gate:" not in outcome.progress
     assert "s3cret-word" not in str(outcome)
     assert "t0ken-word" not in str(outcome)
 
@@ -265,7 +269,7 @@ def test_the_role_knows_what_fired_before_and_watches_all_in_one(monitoring: Mon
         tmp_path, monitoring,
         rollback_prometheus_url=monitoring.prometheus, rollback_alertmanager_url=monitoring.alertmanager,
         rollback_metrics=[LATENCY, {**LATENCY, "name": "slow", "max": 1, "fail_after": 1}],
-        rollback_monitor_seconds=60, rollback_monitor_settle_seconds=0,
+        rollback_monitor_seconds=60, rollback_monitor_settle_seconds=1,
     )  # fmt: skip
     assert planned["not_watched"] == []
     assert [alert["name"] for alert in planned["alerts"]] == ["Errors"]
@@ -276,7 +280,7 @@ def test_the_role_knows_what_fired_before_and_watches_all_in_one(monitoring: Mon
     }  # fmt: skip
     assert all({"name", "verdict", "seen", "limit", "seconds"} <= set(row) for row in evidence["checks"])
     assert "Errors" in next(row["seen"] for row in evidence["checks"] if row["name"] == "alerts")
-    assert evidence["msg"].startswith("The watch failed after 0 of 60 s. ")
+    assert re.match(r"The watch failed after \d+ of 61 s\. ", evidence["msg"])
     assert "slow failed: 200 ms" in evidence["msg"]
 
 

@@ -186,6 +186,8 @@ def test_an_offset_becomes_a_moment() -> None:
     check = {**CHECK, "max_ratio": 1.5, "baseline": {"at": None, "offset": 3600.0}}
     at = checked_options({**OPTIONS, "checks": [check]})["checks"][0]["baseline"]["at"]
     assert at.endswith("Z")
+    local = {**CHECK, "max_ratio": 1.5, "baseline": {"at": "2026-11-24T17:00:00+0100", "offset": None}}
+    assert checked_options({**OPTIONS, "checks": [local]})["checks"][0]["baseline"]["at"] == "2026-11-24T16:00:00Z"
     again = {**CHECK, "max_ratio": 1.5, "baseline": {"at": at, "offset": None}}
     assert checked_options({**OPTIONS, "checks": [again]})["checks"][0]["baseline"]["at"] == at
 

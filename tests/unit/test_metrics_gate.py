@@ -246,13 +246,27 @@ def rows(*verdicts: str) -> dict[str, Any]:
 def test_an_alert_in_the_middle_ends_the_watch() -> None:
     gate = Gate({**OPTIONS, "alerts": ALERTS})
     told = {"readings": {"errors": read(0.1)}, "alerts": firing(alert("old"))}
-    gate.take(0, samples_of(gate.options, told, None))
+    gate.read(0, told, None)
     assert not gate.over
-    gate.take(10, samples_of(gate.options, {**told, "alerts": firing(alert("new", "Down"))}, None))
+    gate.read(10, {**told, "alerts": firing(alert("new", "Down"))}, None)
     assert gate.over
     result = gate.result([alert("new", "Down")])
     assert "alerts failed: Down fires" in result["msg"]
     assert [row["name"] for row in result["checks"]] == ["errors", "alerts"]
+
+
+def test_an_alert_of_the_outage_has_time_to_end_and_must() -> None:
+    def judged(last: dict[str, Any]) -> tuple[str, int]:
+        gate = Gate({**OPTIONS, "checks": [], "alerts": ALERTS})
+        for at in range(0, 70, 10):
+            gate.read(at, {"alerts": firing(alert("outage", "Down")) if at < 30 else last}, None)
+            if gate.over:
+                break
+        return str(gate.checks()[0]["verdict"]), len(gate.rounds)
+
+    assert judged(firing()) == (PASSED, 7)
+    assert judged(firing(alert("outage", "Down"))) == (FAILED, 7)
+    assert judged(firing(alert("outage", "Down"), alert("fresh"))) == (FAILED, 4)
 
 
 def test_services_and_endpoints_are_watched_in_the_same_rounds() -> None:
