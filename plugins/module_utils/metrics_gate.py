@@ -65,11 +65,15 @@ def number(value: float, unit: str | None) -> str:
     return f"{text} {unit}" if unit else text
 
 
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
 def limit_text(check: dict[str, Any]) -> str:
     """Return what a good value of a metric is, in words."""
     words = {"max": "at most", "min": "at least"}
     parts = [f"{words[key]} {number(check[key], check['unit'])}" for key in words if check[key] is not None]
-    parts += [f"changes at least {check['changes']} times"] if check["changes"] is not None else []
+    parts += [f"changes at least {_times(check['changes'])}"] if check["changes"] is not None else []
     if check["max_ratio"] is not None:
         parts.append(f"at most {check['max_ratio']:g} times that of {check['baseline']['at']}")
     return ", ".join(parts)
@@ -218,7 +222,7 @@ class Track:
         of_verdict = [sample for _at, sample in self.judged if sample.verdict == verdict]
         parts = [(of_verdict or [self.judged[-1][1]])[-1].seen]
         if self.changes is not None:
-            parts.append(f"changed {self.moves} times")
+            parts.append(f"changed {_times(self.moves)}" if self.moves else "never changed")
         elif len(set(self.values)) > 1 and self.name != ALERTS:
             parts.append(f"from {number(min(self.values), self.unit)} to {number(max(self.values), self.unit)}")
         bad = len(self.judged) - self.count(PASSED)

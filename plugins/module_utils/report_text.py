@@ -201,8 +201,8 @@ def _verify_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
 def _monitor_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     lines = [f"watch services and endpoints for {plan['monitor_seconds']} s"]
     for check in result.get("before", []):
-        limit = "" if check["name"] == "alerts" else f", now {check['seen']}"
-        lines.append(f"watch {check['name']}: good is {check['limit']}{limit}")
+        now = "" if check["name"] == "alerts" else f"; now {check['seen'].partition(', ')[0]}"
+        lines.append(f"watch {check['name']}: good is {check['limit']}{now}")
     fires = sorted({alert["name"] for alert in result.get("alerts", [])})
     lines += [f"fires already and does not count: {', '.join(fires)}"] if fires else []
     return lines + [f"not watched: {what}" for what in result.get("not_watched", [])]

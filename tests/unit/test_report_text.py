@@ -298,7 +298,7 @@ def test_the_plan_names_what_is_watched_what_fires_already_and_what_is_not_watch
     plan["steps"] = ["monitor_release"]
     plan["results"]["monitor_release"] = {
         "before": [
-            {"name": "p95", "limit": "at most 500 ms", "seen": "900 ms, 1 samples"},
+            {"name": "p95", "limit": "at most 500 ms", "seen": "900 ms, 1 sample"},
             {"name": "alerts", "limit": "none fires", "seen": "Slow fires"},
         ],
         "alerts": [{"name": "Slow"}, {"name": "Slow"}, {"name": "Disk"}],
@@ -306,7 +306,7 @@ def test_the_plan_names_what_is_watched_what_fires_already_and_what_is_not_watch
     }
     assert report_text.plan_lines(plan)[2:7] == [
         "Step 7 Monitor: watch services and endpoints for 1800 s",
-        "         watch p95: good is at most 500 ms, now 900 ms, 1 samples",
+        "         watch p95: good is at most 500 ms; now 900 ms",
         "         watch alerts: good is none fires",
         "         fires already and does not count: Disk, Slow",
         "         not watched: metrics: no metrics configured",
