@@ -38,9 +38,9 @@ class HttpRequest:
 
     url: str
     timeout: float = 5.0
+    ca_path: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     validate_certs: bool = True
-    ca_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,10 @@ def _open(url: str, headers: dict[str, str], request: HttpRequest, deadline: flo
         raise NoAnswerError(f"no whole answer within {request.timeout:g} seconds")
     try:
         return urls.open_url(
-            url, headers=headers, timeout=left, validate_certs=request.validate_certs, ca_path=request.ca_path,
-            follow_redirects="none", decompress=False, use_netrc=False, http_agent="usdx.rollback", force=True,
-            use_proxy=urlsplit(url).hostname not in _LOOPBACK,
+            url, headers=headers, timeout=left, validate_certs=request.validate_certs, follow_redirects="none",
+            decompress=False, use_netrc=False, use_proxy=urlsplit(url).hostname not in _LOOPBACK,
+            http_agent="usdx.rollback", force=True,
+            ca_path=request.ca_path,
         )  # fmt: skip
     except urllib.error.HTTPError as response:
         return response

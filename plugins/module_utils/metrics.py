@@ -164,7 +164,15 @@ class Server:
     def begin(self, path: str, **query: str) -> Background[HttpAnswer]:
         """Begin to ask; ``finished`` waits for the answer."""
         url = f"{self.url.rstrip('/')}{path}?{urlencode(query)}"
-        return begin_fetch(HttpRequest(url, self.timeout, self.headers, self.validate_certs, self.ca_path))
+        return begin_fetch(
+            HttpRequest(
+                url,
+                timeout=self.timeout,
+                headers=self.headers,
+                validate_certs=self.validate_certs,
+                ca_path=self.ca_path,
+            )
+        )
 
     def parsed(self, pending: Background[HttpAnswer]) -> tuple[int, Any]:
         """Return status and JSON of an answer; ``NoAnswerError`` says why there is none."""
