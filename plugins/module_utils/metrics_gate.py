@@ -141,8 +141,8 @@ def _alert_text(alert: dict[str, Any]) -> str:
 
 
 def release_samples(told: dict[str, Any]) -> list[Sample]:
-    """Return a sample for each check that ``version_verify`` has made, or one that says why there is none."""
-    rows = told.get("checks") or []
+    """Return a sample for each check of ``version_verify`` that decides, or one that says why there is none."""
+    rows = [row for row in told.get("checks") or [] if row.get("decides", True)]
     if not rows:
         return [Sample(RELEASE, "answers", INCONCLUSIVE, str(told.get("msg") or "it could not be asked"))]
     return [

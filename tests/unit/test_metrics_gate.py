@@ -282,6 +282,13 @@ def test_services_and_endpoints_are_watched_in_the_same_rounds() -> None:
     assert {row["name"]: row["verdict"] for row in gate.checks()}["service web"] == PASSED
 
 
+def test_what_is_only_shown_does_not_decide() -> None:
+    told = rows(PASSED, FAILED)
+    told["checks"][1]["decides"] = False
+    samples = samples_of({**OPTIONS, "checks": []}, {}, told)
+    assert [(one.name, one.verdict) for one in samples] == [("service web", PASSED)]
+
+
 def test_a_round_in_which_the_host_does_not_answer_counts_against_each_check() -> None:
     gate = Gate(OPTIONS)
     lost = {"why": "the host does not answer", "msg": "timed out"}
