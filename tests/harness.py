@@ -19,11 +19,15 @@ BASE_IMAGE = os.environ.get("USDX_BASE_IMAGE", "debian:bookworm-slim")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a module returned: its result, whether it failed, and what Ansible showed before, such as a diff."""
+    """What a module returned: its result, whether it failed, and what Ansible showed before, such as a diff.
+
+    ``progress`` is what was shown on the way, on standard error.
+    """
 
     failed: bool
     result: dict[str, Any]
     shown: str
+    progress: str = ""
 
     def __getitem__(self, key: str) -> Any:
         """Return one value of the result."""
@@ -48,7 +52,8 @@ def call_module(name: str, options: dict[str, Any], *, check: bool = False) -> O
     assert body, f"no module result\n{done.stdout}\n{done.stderr}"
     result, _end = json.JSONDecoder().raw_decode(body[body.index("{") :])
     assert isinstance(result, dict)
-    return Outcome(failed="FAILED" in head.splitlines()[-1] or "UNREACHABLE" in head, result=result, shown=head)
+    failed = "FAILED" in head.splitlines()[-1] or "UNREACHABLE" in head
+    return Outcome(failed=failed, result=result, shown=head, progress=done.stderr)
 
 
 def command(*argv: str, cwd: Path | str | None = None, check: bool = True, **environment: str) -> str:

@@ -270,6 +270,11 @@ def _owner(pid: int | None = None) -> str:
     return f"{space} {pid or os.getpid()} {began}"
 
 
+def labels() -> list[str]:
+    """Return the labels of a container that ``remove_orphans`` removes when this process is gone."""
+    return ["--label", f"{_LABEL}=1", "--label", f"{_OWNER}={_owner()}"]
+
+
 def remove_orphans() -> None:
     """Remove servers whose test run was killed before it could; those of a run that still lives are left alone."""
     wanted = f'{{{{.ID}}}} {{{{.Label "{_OWNER}"}}}}'
@@ -287,7 +292,7 @@ def remove_orphans() -> None:
 
 def _run(server: Server, settings: Mapping[str, str], extra: list[str]) -> None:
     """Start the container of a server."""
-    argv = ["run", "--detach", "--name", server.container, "--label", f"{_LABEL}=1", "--label", f"{_OWNER}={_owner()}"]
+    argv = ["run", "--detach", "--name", server.container, *labels()]
     for key, value in {"project": server.container, "service": _SERVICE, "oneoff": "False"}.items():
         argv += ["--label", f"com.docker.compose.{key}={value}"]
     argv += ["--publish", f"{server.host}:{server.port}:5432", "--shm-size", "1g"]

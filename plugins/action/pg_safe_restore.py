@@ -11,10 +11,10 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.usdx.rollback.plugins.module_utils.journal import duration
 from ansible_collections.usdx.rollback.plugins.plugin_utils import restore_job
 from ansible_collections.usdx.rollback.plugins.plugin_utils.progress_lines import ProgressLines
+from ansible_collections.usdx.rollback.plugins.plugin_utils.screen import show
 
 # Seconds. Ansible kills a job at its limit. A load of terabytes takes days; the limit only ends what hangs for ever.
 LIMIT = 7 * 24 * 3600
@@ -151,8 +151,4 @@ class ActionModule(ActionBase):
         return os.getppid() != self._controller
 
     def _show(self, text: str) -> None:
-        """Print a line to standard error, so that a callback that prints JSON to standard output stays readable."""
-        if not self._task.no_log:
-            host = str(self._task_vars.get("inventory_hostname", ""))
-            at = f"{host} -> {self._task.delegate_to}" if self._task.delegate_to else host
-            Display().display(f"[{at}] pg_safe_restore: {text}", stderr=True)
+        show(self._task, self._task_vars, f"pg_safe_restore: {text}")

@@ -38,6 +38,7 @@ class HttpRequest:
 
     url: str
     timeout: float = 5.0
+    ca_path: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     validate_certs: bool = True
 
@@ -154,6 +155,7 @@ def _open(url: str, headers: dict[str, str], request: HttpRequest, deadline: flo
             url, headers=headers, timeout=left, validate_certs=request.validate_certs, follow_redirects="none",
             decompress=False, use_netrc=False, use_proxy=urlsplit(url).hostname not in _LOOPBACK,
             http_agent="usdx.rollback", force=True,
+            ca_path=request.ca_path,
         )  # fmt: skip
     except urllib.error.HTTPError as response:
         return response

@@ -209,8 +209,14 @@ def _verify_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
     return lines + [f"by a person: {check}" for check in plan["manual_checks"]]
 
 
-def _monitor_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
-    return [f"watch services and endpoints for {plan['monitor_seconds']} s"]
+def _monitor_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    lines = [f"watch services and endpoints for {plan['monitor_seconds']} s"]
+    for check in result.get("before", []):
+        now = "" if check["name"] == "alerts" else f"; now {check['seen'].partition(', ')[0]}"
+        lines.append(f"watch {check['name']}: good is {check['limit']}{now}")
+    fires = sorted({alert["name"] for alert in result.get("alerts", [])})
+    lines += [f"fires already and does not count: {', '.join(fires)}"] if fires else []
+    return lines + [f"not watched: {what}" for what in result.get("not_watched", [])]
 
 
 _STEP_LINES = {
@@ -328,7 +334,10 @@ def evidence_text(step: str, facts: dict[str, Any]) -> str:
     """Return what proves that a step is done, as the rest of a line; empty when there is nothing to say."""
     checks: list[dict[str, Any]] = facts.get("checks", [])
     if checks:
-        return f"; {sum(check['verdict'] == 'passed' for check in checks)} of {len(checks)} checks passed"
+        unwatched = [str(what).partition(":")[0] for what in facts.get("not_watched", [])]
+        return f"; {sum(check['verdict'] == 'passed' for check in checks)} of {len(checks)} checks passed" + (
+            f"; not watched: {', '.join(unwatched)}" if unwatched else ""
+        )
     if step == "switch_release":
         return f"; HEAD is {name_of(facts.get('after', {}))}"
     if step in {"prepare_release", "start_services"}:

@@ -301,3 +301,46 @@ def test_a_daemon_that_is_gone_is_not_taken_for_services_that_are_down(now: dict
 def test_a_failure_before_the_first_step() -> None:
     situation = load("failed_run") | {"step": "", "events": []}
     assert last_words(situation).startswith("The run failed: ")
+
+
+# Monitoring
+
+
+def test_the_plan_names_what_is_watched_what_fires_already_and_what_is_not_watched() -> None:
+    plan = load("failed_run")["plan"]
+    plan["monitor_seconds"] = 1800
+    plan["skipped"].pop("monitor_release", None)
+    plan["steps"] = ["monitor_release"]
+    plan["results"]["monitor_release"] = {
+        "before": [
+            {"name": "p95", "limit": "at most 500 ms", "seen": "900 ms, 1 sample"},
+            {"name": "alerts", "limit": "none fires", "seen": "Slow fires"},
+        ],
+        "alerts": [{"name": "Slow"}, {"name": "Slow"}, {"name": "Disk"}],
+        "not_watched": ["metrics: no metrics configured"],
+    }
+    assert report_text.plan_lines(plan)[2:7] == [
+        "Step 7 Monitor: watch services and endpoints for 1800 s",
+        "         watch p95: good is at most 500 ms; now 900 ms",
+        "         watch alerts: good is none fires",
+        "         fires already and does not count: Disk, Slow",
+        "         not watched: metrics: no metrics configured",
+    ]
+
+
+def test_the_summary_says_what_was_not_watched() -> None:
+    facts = {
+        "checks": [{"name": "web", "verdict": "passed"}],
+        "not_watched": ["metrics: no metrics configured (rollback_metrics)", "alerts: none are watched"],
+    }
+    summary = {
+        "plan": load("failed_run")["plan"],
+        "manual_checks": [],
+        "journal": "/j",
+        "events": [
+            {"event": "step_started", "step": "monitor_release", "elapsed": 5.0},
+            {"event": "step_finished", "step": "monitor_release", "elapsed": 9.0, "facts": facts},
+        ],
+    }
+    line = report_text.summary_lines(summary)[1]
+    assert line.endswith("done in 4.0 s; 1 of 1 checks passed; not watched: metrics, alerts")
