@@ -103,8 +103,13 @@ def carried_out(command: Command, file: str, run: Run) -> dict[str, Any]:
 
 def tail(text: str) -> str:
     """Return the last characters of an output without secrets, as text that can be written as JSON."""
-    shown = _URL_SECRET.sub(r"\1not shown", _SECRET.sub(r"\1not shown", text[-2 * OUTPUT_LIMIT :]))
+    shown = without_secrets(text[-2 * OUTPUT_LIMIT :])
     return shown[-OUTPUT_LIMIT:].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def without_secrets(text: str) -> str:
+    """Return a text in which values whose name tells that they are secret are not shown."""
+    return _URL_SECRET.sub(r"\1not shown", _SECRET.sub(r"\1not shown", text))
 
 
 def why_failed(facts: dict[str, Any], timeout: float) -> str:
