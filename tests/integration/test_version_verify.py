@@ -204,7 +204,7 @@ def test_a_flaky_server_is_not_stable(server: Server) -> None:
 def at_times(server: Server, path: str, every: int, bad: Callable[[BaseHTTPRequestHandler], None]) -> None:
     """Let every so manyth answer of a path be another one."""
     good, count = server.answers[path], iter(range(1, 100_000))
-    server.answers[path] = lambda request: (good if next(count) % every else bad)(request)
+    server.answers[path] = lambda request: good(request) if next(count) % every else bad(request)
 
 
 def test_one_of_15_requests_that_fails_is_found_and_counted(server: Server) -> None:
@@ -364,7 +364,7 @@ def test_one_service_that_still_runs_the_other_image_is_named(containers: Callab
 
 
 def test_error_lines_of_logs_are_found(containers: Callable[..., str]) -> None:
-    """Garbage, a line of a megabyte, 100 000 lines, a terminal; what was logged before the last start does not count."""
+    """Garbage, a line of a megabyte, 100 000 lines, a terminal. What was logged before the last start is not read."""
     log = "echo ready; exec sleep 600"
     containers("calm", runs=log)
     containers("loud", runs=f"echo 'ERROR: pools token=s3cret-word' >&2; echo known error; {log}")
