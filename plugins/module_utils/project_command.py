@@ -140,5 +140,25 @@ def judged(facts: dict[str, Any], reason: str, on_failure: str) -> dict[str, Any
     return {**facts, "failed": False, "warnings": [warning]}
 
 
+def command_checks(results: list[dict[str, Any]], asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the results of commands as checks. One that was not run has not passed.
+
+    ``asked`` are the options of each: what its failure means, and its limit.
+    """
+    return [_check(result, options) for result, options in zip(results, asked)]
+
+
+def _check(result: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    ran = result.get("rc") is not None
+    good = "it returned 0" if ran else "not run"
+    limit = f"returns 0 within {options.get('timeout', 300)} s"
+    return {
+        "name": str(result.get("name", "")), "kind": "command", "expected": limit, "limit": limit,
+        "seen": str(result.get("reason") or good), "seconds": result.get("seconds", 0.0), "attempts": int(ran),
+        "verdict": result.get("verdict", "inconclusive") if ran or result.get("reason") else "inconclusive",
+        "decides": options.get("on_failure", "stop") == "stop",
+    }  # fmt: skip
+
+
 def _refused(option: str, value: object, accepted: str) -> RollbackError:
     return RollbackError(f"{option}={value!r} is not accepted. Nothing was run.", f"Give {accepted}.")

@@ -151,8 +151,9 @@ class Endpoint:
             return Asked(str(error))
         bad = [one for one in self._content(answer) if one.verdict != PASSED]
         bad += [Answer(FAILED, f"slower than {self.max_latency:g} ms")] if self._late(answer) else []
-        conclusive = not bad or any(one.verdict == FAILED for one in bad)
-        return Asked(", ".join(one.seen for one in bad), conclusive, answer.milliseconds)
+        failed = [one for one in bad if one.verdict == FAILED]
+        wrong = " and ".join(one.seen for one in failed or bad)
+        return Asked(wrong, bool(failed) or not bad, answer.milliseconds)
 
     def begin_sample(self, limits: SampleLimits, seconds: float) -> Callable[[], Answer]:
         """Begin a sample; return what waits for it and judges it."""
