@@ -77,7 +77,7 @@ def test_an_own_return_code_of_124_in_time_is_no_time_out() -> None:
 
 
 def test_results_become_checks_and_what_was_not_run_has_not_passed() -> None:
-    results = [
+    results: list[dict[str, Any]] = [
         {"name": "one.sh", "rc": 0, "verdict": "passed", "reason": "", "seconds": 1.5},
         {"name": "two.sh", "rc": 1, "verdict": "failed", "reason": "it returned 1", "seconds": 0.1},
         {"name": "three.sh", "rc": None, "verdict": "passed", "reason": "", "seconds": 0.0},
