@@ -167,13 +167,28 @@ class Lines:
         return [bytes(line) for line in self._open.values() if line]
 
 
-def since(started: str) -> str:
-    """Return the start of a container as Docker wants it; empty when it never started."""
-    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", started)
-    if not match or started.startswith(_NEVER):
+def since(started: str, finished: str) -> str:
+    """Return from when on the log of a container is of its present life, as Docker wants it; empty if it never started.
+
+    ``StartedAt`` is taken when the process runs already, so its first lines are older. The end of the life before is a
+    better border; a container that has ended again has only its start, and gets a second more.
+    """
+    start, end = _moment(started), _moment(finished)
+    if start is None:
         return ""
+    if end is None:
+        return "0"
+    seconds, fraction = end if end <= start else (start[0] - 1, start[1])
+    return f"{seconds}.{fraction}"
+
+
+def _moment(text: str) -> tuple[int, str] | None:
+    """Return seconds and nanoseconds of a time of Docker; ``None`` of one that has not come."""
+    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", text)
+    if not match or text.startswith(_NEVER):
+        return None
     seconds = calendar.timegm(time.strptime(match[1], "%Y-%m-%dT%H:%M:%S"))
-    return f"{seconds}.{(match[2] or '').ljust(9, '0')}"
+    return seconds, (match[2] or "").ljust(9, "0")
 
 
 def fetch_log(client: Any, container_id: str, start: str) -> Iterator[bytes]:  # noqa: ANN401 - of the Docker SDK

@@ -333,7 +333,7 @@ def _container(attributes: dict[str, Any]) -> Container:
         health=str((state.get("Health") or {}).get("Status", "")),
         labels=(attributes.get("Config") or {}).get("Labels") or {},
         id=str(attributes.get("Id", "")),
-        since=since(str(state.get("StartedAt", ""))),
+        since=since(str(state.get("StartedAt", "")), str(state.get("FinishedAt", ""))),
         terminal=bool((attributes.get("Config") or {}).get("Tty")),
     )
 

@@ -148,18 +148,19 @@ def test_a_log_is_judged_by_its_limit(errors: int, cut: str, limit: int | None, 
 
 
 @pytest.mark.parametrize(
-    ("started", "told"),
+    ("started", "finished", "told"),
     [
-        ("2026-11-25T16:00:00.5Z", "1795622400.500000000"),
-        ("2026-11-25T16:00:00.123456789Z", "1795622400.123456789"),
-        ("2026-11-25T16:00:00Z", "1795622400.000000000"),
-        ("0001-01-01T00:00:00Z", ""),
-        ("", ""),
+        ("2026-11-25T16:00:00.5Z", "2026-11-25T15:59:59.123456789Z", "1795622399.123456789"),
+        ("2026-11-25T16:00:00.5Z", "2026-11-25T16:00:00.25Z", "1795622400.250000000"),
+        ("2026-11-25T16:00:00Z", "0001-01-01T00:00:00Z", "0"),
+        ("2026-11-25T16:00:00.5Z", "2026-11-25T16:30:00Z", "1795622399.500000000"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z", ""),
+        ("", "", ""),
     ],
 )
-def test_the_start_is_told_to_docker_to_the_nanosecond(started: str, told: str) -> None:
-    """Else what the container logged when it was stopped before would count."""
-    assert since(started) == told
+def test_a_log_is_read_from_the_end_of_the_life_before(started: str, finished: str, told: str) -> None:
+    """Else what the container logged when it was stopped would count, or its first lines would not."""
+    assert since(started, finished) == told
 
 
 @pytest.mark.parametrize("options", [{"errors": ["("]}, {"errors": []}, {"noise": ["a*"]}, {"noise": [""]}])
