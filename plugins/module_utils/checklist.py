@@ -22,20 +22,23 @@ def checklist_questions(names: list[str]) -> list[str]:
     ]
 
 
-def checklist_refusal(names: list[str], done: object, by: object) -> str:
-    """Return why what was said to be done cannot be recorded; empty when it can."""
+def checklist_refusal(names: list[str], done: object, by: object, option: str = "manual_checks") -> str:
+    """Return why what was said to be done cannot be recorded; empty when it can.
+
+    ``option`` is how what was typed begins: ``manual_checks_done`` and ``manual_checks_by``.
+    """
     given = _given(done)
     unknown = [word for word in given if _name(word, names) is None]
+    what = f"{option}_done" if option else "done"
     if not given or (not unknown and str(by or "").strip()):
         return ""
     if not unknown:
         return (
-            "manual_checks_done was given without the name of who did them. Nothing was changed. "
-            "Add -e manual_checks_by=NAME."
+            f"{what} was given without the name of who did it. Nothing was changed. Add -e {option or 'done'}_by=NAME."
         )
     listed = "; ".join(f"{number} {name}" for number, name in enumerate(names, 1)) or "none"
     return (
-        f"manual_checks_done names {', '.join(map(repr, unknown))}, which is no manual check. Nothing was changed. "
+        f"{what} names {', '.join(map(repr, unknown))}, which is not on the list. Nothing was changed. "
         f"Give numbers with commas between them, or a list of names, of: {listed}."
     )
 
@@ -48,7 +51,7 @@ def manual_checklist(
     ``done`` is what was said to be done when the run was started. ``replies`` are the answers at the terminal, in the
     order of the checks; nothing but a clear yes makes a check done.
     """
-    said = {_name(word, names) for word in _given(done)}
+    said = chosen(names, done)
     who = printable(str(by or ""))
     rows = []
     for number, name in enumerate(names):
@@ -82,6 +85,12 @@ def _answered(name: str, reply: dict[str, Any], who: str) -> dict[str, str]:
     if word in _YES | _NO:
         return _row(name, DONE if word in _YES else FAILED, who, note.strip())
     return _row(name, note=f"the answer was {reply['answer']!r}" if word else "")
+
+
+def chosen(names: list[str], done: object) -> list[str]:
+    """Return the names that were typed, by number or by name, in the order of the list."""
+    found = {_name(word, names) for word in _given(done)}
+    return [name for name in names if name in found]
 
 
 def _given(done: object) -> list[str]:

@@ -158,7 +158,7 @@ def test_a_person_at_the_terminal_is_asked_once_for_all_hosts(
 @pytest.mark.parametrize("check", [["--check"], []])
 def test_a_wrong_claim_is_refused_before_anything_is_asked(verification: Verification, check: list[str]) -> None:
     code, screen = verification.run({"manual_checks_done": "3"}, *check, rollback_manual_checks=["Wallet"])
-    assert (code != 0, "'3', which is no manual check" in screen) == (True, True)
+    assert (code != 0, "'3', which is not on the list" in screen) == (True, True)
     code, screen = verification.run({"manual_checks": "maybe"}, *check)
     assert (code != 0, "verify_release_manual" in screen) == (True, True)
     assert verification.count == 0
