@@ -213,7 +213,7 @@ def test_one_of_15_requests_that_fails_is_found_and_counted(server: Server) -> N
     server.says("/bad", b"", 500)
     at_times(server, "/health", 15, server.answers["/bad"])
     assert not verify({"url": url}, timeout=5).failed
-    outcome = verify({"url": url}, {"url": url, "requests": 0}, requests=30, timeout=5)
+    outcome = verify({"url": url, "timeout": 9}, {"url": url, "requests": 0}, requests=30, timeout=20)
     assert outcome.failed
     assert [(check["kind"], check["verdict"]) for check in outcome["checks"]] == [
         ("endpoint", "passed"), ("endpoint", "passed"), ("requests", "failed"),
@@ -221,7 +221,7 @@ def test_one_of_15_requests_that_fails_is_found_and_counted(server: Server) -> N
     sample = outcome["checks"][2]
     assert (sample["requests"], sample["failed"], sample["decides"]) == (30, 2, True)
     assert (sample["limit"], "2 failed (2 x status 500)" in outcome["msg"]) == (sample["expected"], True)
-    assert not verify({"url": url}, requests=30, max_failed=0.1, timeout=5).failed
+    assert not verify({"url": url, "timeout": 9}, requests=30, max_failed=0.1, timeout=20).failed
 
 
 def test_a_slow_release_and_one_that_is_mixed_are_found(server: Server) -> None:
