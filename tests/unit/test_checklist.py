@@ -112,7 +112,8 @@ def test_the_summary_shows_the_states_of_the_journal_and_what_did_not_pass() -> 
     ]
     facts = {"checks": checks, "checklist": manual_checklist(NAMES[:2], "2", "Ann")}
     plan = {
-        "run_id": "r", "steps": ["restore_database"], "checkout": {}, "release": {"name": "v1.0.2", "commit": "e55f523ed6b0"},
+        "run_id": "r", "steps": ["restore_database"], "checkout": {},
+        "release": {"name": "v1.0.2", "commit": "e55f523ed6b0"},
         "titles": {"verify_release": {"number": "6", "title": "Verify rollback"}},
     }  # fmt: skip
     event = {"event": "step_finished", "step": "verify_release", "elapsed": 1.0, "facts": facts}
