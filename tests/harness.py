@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import socket
 import subprocess
 import sys
+import termios
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +68,45 @@ def command(*argv: str, cwd: Path | str | None = None, check: bool = True, **env
     )  # fmt: skip
     assert not check or done.returncode == 0, f"{argv} returned {done.returncode}\n{done.stdout}"
     return done.stdout
+
+
+def flat(screen: str) -> str:
+    """Return what is on a screen in one line, as Ansible folds it where it likes."""
+    return " ".join(screen.split())
+
+
+def at_terminal(
+    argv: list[str], environment: dict[str, str], question: str, answer: str, seconds: float = 60
+) -> tuple[int, str]:
+    """Run a command on a terminal of its own, where somebody types ``answer`` when ``question`` is on the screen.
+
+    Ansible reads a terminal key by key while it asks, and throws away what was typed before. So it is typed in that
+    mode only, and again if nothing follows: typed later, a Ctrl+C would end the process.
+    """
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(REPOSITORY)
+        os.execve(argv[0], argv, environment)  # noqa: S606 - this is the child
+    screen, deadline = "", time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        ready, _writable, _failed = select.select([terminal], [], [], 0.5)
+        try:
+            screen += os.read(terminal, 65536).decode("utf-8", "replace") if ready else ""
+            if not ready and question and question in flat(screen) and _asks(terminal):
+                os.write(terminal, answer.encode() + b"\r")
+        except OSError:  # the process has ended
+            break
+    else:
+        os.kill(process, 9)
+    status = os.waitpid(process, 0)[1]
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(status), flat(screen)
+
+
+def _asks(terminal: int) -> bool:
+    """Tell whether the program at the other end of a pseudo terminal reads it key by key."""
+    local_modes: int = termios.tcgetattr(terminal)[3]
+    return not local_modes & termios.ICANON
 
 
 def free_port() -> int:

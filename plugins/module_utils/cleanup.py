@@ -25,7 +25,7 @@ from .docker_client import PROJECT_LABEL, connect
 from .errors import RollbackError
 from .git import Git
 from .images import PIN_DIGITS, repository_of, split_reference
-from .journal import Journal, journal_path, parse_time, read_journal, utc_now, verified_releases
+from .journal import Journal, journal_path, of_the_run, parse_time, read_journal, utc_now, verified_releases
 from .project import API_ERRORS, is_gone
 from .release_tree import TREE_PREFIX, borrows_from
 
@@ -408,7 +408,8 @@ def run_of(run_id: str, journal: Journal | None) -> Run:
         raise AssertionError(run_id)  # only run ids come here
     if journal is None:
         return Run(run_id, at)
-    last = journal.events[-1] if journal.events else {}
+    own = of_the_run(journal.events)
+    last = own[-1] if own else {}
     succeeded = last.get("event") == "run_finished" and last["facts"].get("outcome") == "succeeded"
     return Run(run_id, at, has_journal=True, succeeded=succeeded, commits=tuple(commits_of(journal)))
 

@@ -29,6 +29,7 @@ EVENTS = (
     "step_skipped",
     "release_verified",
     "run_finished",
+    "follow_up",
 )
 _STATES = {"step_started": "running", "step_finished": "done", "step_failed": "failed", "step_skipped": "skipped"}
 _RUN_ID = re.compile(r"[0-9TZ]+-[0-9a-f]+")
@@ -150,6 +151,11 @@ def verified_releases(state_directory: str) -> list[dict[str, Any]]:
     """Return the facts of every release that was verified on this host, with ``time``, the newest first."""
     events = read_journal(releases_path(state_directory)).events
     return [{**event["facts"], "time": event["time"]} for event in reversed(events)]
+
+
+def of_the_run(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the events of the run itself, without what was noted after its end."""
+    return [event for event in events if event["event"] != "follow_up"]
 
 
 def steps(events: list[dict[str, Any]]) -> list[Step]:

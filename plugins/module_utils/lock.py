@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import controller as controllers
 from .controller import Place, Sign
 from .errors import RollbackError
-from .journal import duration, journal_path, locked, parse_time, read_journal, stamp, sync_directories, utc_now
+from .journal import (
+    duration,
+    journal_path,
+    locked,
+    of_the_run,
+    parse_time,
+    read_journal,
+    stamp,
+    sync_directories,
+    utc_now,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +153,8 @@ def has_ended(lock: dict[str, Any], events: list[dict[str, Any]]) -> bool:
 
     Counted in events, not in time: a run that is resumed had ended before, and a clock may be set back.
     """
-    return len(events) > lock["journal_events"] and bool(events[-1]["event"] == "run_finished")
+    own = of_the_run(events)
+    return len(own) > lock["journal_events"] and bool(own[-1]["event"] == "run_finished")
 
 
 def changed_nothing(holder: Holder) -> bool:

@@ -103,8 +103,13 @@ def carried_out(command: Command, file: str, run: Run) -> dict[str, Any]:
 
 def tail(text: str) -> str:
     """Return the last characters of an output without secrets, as text that can be written as JSON."""
-    shown = _URL_SECRET.sub(r"\1not shown", _SECRET.sub(r"\1not shown", text[-2 * OUTPUT_LIMIT :]))
+    shown = without_secrets(text[-2 * OUTPUT_LIMIT :])
     return shown[-OUTPUT_LIMIT:].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def without_secrets(text: str) -> str:
+    """Return a text in which values whose name tells that they are secret are not shown."""
+    return _URL_SECRET.sub(r"\1not shown", _SECRET.sub(r"\1not shown", text))
 
 
 def why_failed(facts: dict[str, Any], timeout: float) -> str:
@@ -133,6 +138,26 @@ def judged(facts: dict[str, Any], reason: str, on_failure: str) -> dict[str, Any
         )
     warning = f"{message} The run goes on, because on_failure is warn. Run it by hand if need be."
     return {**facts, "failed": False, "warnings": [warning]}
+
+
+def command_checks(results: list[dict[str, Any]], asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the results of commands as checks. One that was not run has not passed.
+
+    ``asked`` are the options of each: what its failure means, and its limit.
+    """
+    return [_check(result, options) for result, options in zip(results, asked)]
+
+
+def _check(result: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    ran = result.get("rc") is not None
+    good = "it returned 0" if ran else "not run"
+    limit = f"returns 0 within {options.get('timeout', 300)} s"
+    return {
+        "name": str(result.get("name", "")), "kind": "command", "expected": limit, "limit": limit,
+        "seen": str(result.get("reason") or good), "seconds": result.get("seconds", 0.0), "attempts": int(ran),
+        "verdict": result.get("verdict", "inconclusive") if ran or result.get("reason") else "inconclusive",
+        "decides": options.get("on_failure", "stop") == "stop",
+    }  # fmt: skip
 
 
 def _refused(option: str, value: object, accepted: str) -> RollbackError:

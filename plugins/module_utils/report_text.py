@@ -11,6 +11,7 @@ import shlex
 from typing import Any
 
 from . import saved_work
+from .checklist import checklist_lines
 from .database_decision import loss_text
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
@@ -311,8 +312,22 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             )
     lines += _no_database_line(plan)
     lines += [f"Endpoint {one['name']}: {one['seen']}" for one in _looked_at(summary["events"])]
-    lines += [f"Open, to be done by a person: {check}" for check in summary["manual_checks"]]
+    lines += [f"Look at {one['kind']} {one['name']}: {one['seen']}" for one in _doubtful(summary["events"])]
+    lines += checklist_lines(_checklist(summary))
     return [*lines, f"Journal: {summary['journal']}"]
+
+
+def _doubtful(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the checks of steps that are done which did not pass and did not decide."""
+    found = [event["facts"].get("checks", []) for event in events if event["event"] == "step_finished"]
+    return [one for checks in found for one in checks if one["verdict"] != "passed"]
+
+
+def _checklist(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the manual checks as the journal has them; what it does not know is open."""
+    told = [one for event in summary["events"] for one in event.get("facts", {}).get("checklist", [])]
+    known = {one["name"]: one for one in told}
+    return [known.get(name, {"name": name, "state": "open"}) for name in summary["manual_checks"]]
 
 
 def _looked_at(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,13 +10,25 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .container_logs import LogFindings, fetch_log, log_patterns, read_log, since
 from .docker_client import ONE_OFF_LABEL, PROJECT_LABEL, SERVICE_LABEL, connect
 from .errors import RollbackError
-from .http_probe import BODY_LIMIT, HttpRequest, NoAnswerError, begin_fetch, checked_url, printable, redacted
+from .http_probe import (
+    BODY_LIMIT,
+    Background,
+    HttpRequest,
+    NoAnswerError,
+    begin_fetch,
+    checked_url,
+    printable,
+    redacted,
+)
 from .release import parse_release, same_release
+from .request_sample import Asked, judge_sample, sample_limits, take_sample
 from .waiter import checked_seconds, wait_for
 
 try:
@@ -35,12 +47,15 @@ if TYPE_CHECKING:
 
     from jmespath.parser import ParsedResult
 
+    from .container_logs import LogPatterns
     from .http_probe import HttpAnswer
+    from .request_sample import SampleLimits
 
     Run = Callable[..., tuple[int, str, str]]
 
 PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
 
+_HOLDS = {True: PASSED, False: FAILED, None: INCONCLUSIVE}
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-fA-F]{7,64}")
 _GIT_TIMEOUT = 30.0
@@ -52,13 +67,14 @@ class Answer(NamedTuple):
 
     verdict: str
     seen: str
+    figures: dict[str, Any] = {}  # noqa: RUF012 - never written
 
 
 class Check(NamedTuple):
     """One question. ``begin`` starts it and returns what waits for its answer, so that slow ones run side by side.
 
     ``waits`` is false when waiting cannot change the answer; ``names_release`` is true when the answer tells which
-    release it is.
+    release it is; ``decides`` is false when the answer is shown and the verdict on all does not hang on it.
     """
 
     name: str
@@ -67,6 +83,7 @@ class Check(NamedTuple):
     begin: Callable[[], Callable[[], Answer]]
     waits: bool = True
     names_release: bool = True
+    decides: bool = True
 
 
 def _begin(ask: Callable[[], Answer]) -> Callable[[], Callable[[], Answer]]:
@@ -110,19 +127,48 @@ class Endpoint:
 
     def judge(self, answer: HttpAnswer) -> Answer:
         """Judge an answer: wrong in anything is failed, a version that cannot be read is inconclusive."""
-        verdicts = [PASSED if answer.status in self.status else FAILED]
-        seen = [f"status {answer.status}"]
+        took = Answer(FAILED if self._late(answer) else PASSED, f"{answer.milliseconds:.0f} ms")
+        found = [*self._content(answer), took]
+        return Answer(worst([one.verdict for one in found]), ", ".join(one.seen for one in found))
+
+    def _content(self, answer: HttpAnswer) -> list[Answer]:
+        """Judge status, version and text, each for itself."""
+        found = [Answer(PASSED if answer.status in self.status else FAILED, f"status {answer.status}")]
         if self.query:
-            verdict, text = self._version(answer)
-            verdicts.append(verdict)
-            seen.append(text)
+            found.append(Answer(*self._version(answer)))
         if self.contains and self.contains not in answer.body.decode("utf-8", "replace"):
-            verdicts.append(FAILED)
-            seen.append("text not there")
-        if self.max_latency and answer.milliseconds > self.max_latency:
-            verdicts.append(FAILED)
-        seen.append(f"{answer.milliseconds:.0f} ms")
-        return Answer(worst(verdicts), ", ".join(seen))
+            found.append(Answer(FAILED, "text not there"))
+        return found
+
+    def _late(self, answer: HttpAnswer) -> bool:
+        return bool(self.max_latency and answer.milliseconds > self.max_latency)
+
+    def ask_once(self) -> Asked:
+        """Make one request of a sample; its reasons are words that many requests share."""
+        try:
+            answer = begin_fetch(self.request, self.status).result()
+        except NoAnswerError as error:
+            return Asked(str(error))
+        bad = [one for one in self._content(answer) if one.verdict != PASSED]
+        bad += [Answer(FAILED, f"slower than {self.max_latency:g} ms")] if self._late(answer) else []
+        failed = [one for one in bad if one.verdict == FAILED]
+        wrong = " and ".join(one.seen for one in failed or bad)
+        return Asked(wrong, bool(failed) or not bad, answer.milliseconds)
+
+    def begin_sample(self, limits: SampleLimits, seconds: float) -> Callable[[], Answer]:
+        """Begin a sample; return what waits for it and judges it."""
+        work = Background(
+            lambda: take_sample(self.ask_once, limits.requests, seconds), seconds + self.request.timeout + 1
+        )
+
+        def finish() -> Answer:
+            try:
+                holds, seen, figures = judge_sample(work.result(), limits)
+            except NoAnswerError as error:
+                return Answer(INCONCLUSIVE, str(error))
+            return Answer(worst([_HOLDS[one] for one in holds]), seen, figures)
+
+        return finish
 
     def _version(self, answer: HttpAnswer) -> tuple[str, str]:
         if not answer.whole:
@@ -162,8 +208,8 @@ def compile_query(expression: str) -> ParsedResult:
         ) from error
 
 
-def endpoint_check(option: dict[str, Any], release: str) -> Check:
-    """Return the check of one entry of the option ``endpoints``; refuse a wrong entry."""
+def endpoint_of(option: dict[str, Any], release: str) -> Endpoint:
+    """Return what one entry of the option ``endpoints`` asks for; refuse a wrong entry."""
     url = checked_url(option["url"], "endpoints.url")
     status = option.get("status") or [200]
     if not all(100 <= code <= 599 for code in status):  # noqa: PLR2004 - the range of HTTP status codes
@@ -178,9 +224,22 @@ def endpoint_check(option: dict[str, Any], release: str) -> Check:
     query = compile_query(option["version_query"]) if release and option.get("version_query") else None
     if latency is not None and not 0 < latency < float("inf"):
         raise _refused("endpoints.max_latency", latency, "a number of milliseconds above 0")
-    endpoint = Endpoint(request, status, query, option.get("contains") or "", latency, release)
-    name = option.get("name") or redacted(url)
-    return Check(name, "endpoint", endpoint.expected(), endpoint.begin, names_release=query is not None)
+    return Endpoint(request, status, query, option.get("contains") or "", latency, release)
+
+
+def endpoint_checks(options: dict[str, Any], release: str) -> tuple[list[Check], list[Check]]:
+    """Return the checks of the option ``endpoints``: those that are waited for, and the samples that follow them."""
+    checks: list[Check] = []
+    samples: list[Check] = []
+    seconds = checked_seconds(options.get("requests_timeout", 30), "requests_timeout", 0.1)
+    for option in options.get("endpoints") or []:
+        endpoint, limits = endpoint_of(option, release), sample_limits(option, options)
+        name, tells = option.get("name") or redacted(endpoint.request.url), endpoint.query is not None
+        checks.append(Check(name, "endpoint", endpoint.expected(), endpoint.begin, names_release=tells))
+        if limits:
+            begin = partial(endpoint.begin_sample, limits, seconds)
+            samples.append(Check(name, "requests", limits.expected(), begin, names_release=tells))
+    return checks, samples
 
 
 # --- containers ------------------------------------------------------------------------------------------------------
@@ -194,6 +253,9 @@ class Container(NamedTuple):
     state: str
     health: str = ""
     labels: dict[str, str] = {}  # noqa: RUF012 - never written
+    id: str = ""
+    since: str = ""
+    terminal: bool = False
 
     def words(self) -> str:
         """Return name and state in words."""
@@ -239,6 +301,28 @@ class Containers:
         ask = _begin(lambda: self.ask(service, judge_services))
         return Check(service, "service", words, ask, names_release=False)
 
+    def log_check(self, service: str, patterns: LogPatterns, limit: int | None) -> Check:
+        """Return the check of what the containers of a service have logged since they started."""
+        words = "no line that looks like an error, no limit is set" if limit is None else (
+            f"at most {limit} lines that look like errors"
+        )  # fmt: skip
+        ask = _begin(lambda: self.ask_log(service, patterns, limit))
+        return Check(service, "log", words, ask, waits=False, names_release=False, decides=limit is not None)
+
+    def ask_log(self, service: str, patterns: LogPatterns, limit: int | None) -> Answer:
+        """Read and judge the logs of a service."""
+        found = LogFindings()
+        try:
+            started = [one for one in self.of(service) if one.since]
+            for one in started:
+                chunks = fetch_log(self.client, one.id, one.since)
+                read_log(chunks, patterns, found, terminal=one.terminal)
+        except (DockerException, OSError) as error:
+            return Answer(INCONCLUSIVE, f"the log could not be read: {printable(str(error))}")
+        if not started:
+            return Answer(INCONCLUSIVE, "no container that has started")
+        return judge_log(found, limit)
+
 
 def _container(attributes: dict[str, Any]) -> Container:
     state = attributes.get("State") or {}
@@ -248,6 +332,9 @@ def _container(attributes: dict[str, Any]) -> Container:
         state=str(state.get("Status", "unknown")),
         health=str((state.get("Health") or {}).get("Status", "")),
         labels=(attributes.get("Config") or {}).get("Labels") or {},
+        id=str(attributes.get("Id", "")),
+        since=since(str(state.get("StartedAt", "")), str(state.get("FinishedAt", ""))),
+        terminal=bool((attributes.get("Config") or {}).get("Tty")),
     )
 
 
@@ -266,6 +353,15 @@ def judge_services(containers: list[Container]) -> Answer:
     return Answer(PASSED if good else FAILED, ", ".join(one.words() for one in containers))
 
 
+def judge_log(found: LogFindings, limit: int | None) -> Answer:
+    """Judge the logs of a service. Lines that look like errors, and no limit: nobody said how many are too many."""
+    figures = {"lines": found.lines, "errors": found.errors}
+    if limit is not None and found.errors > limit:
+        return Answer(FAILED, found.words(), figures)
+    clear = not found.cut and (found.errors == 0 or limit is not None)
+    return Answer(PASSED if clear else INCONCLUSIVE, found.words(), figures)
+
+
 def wrong_labels(containers: list[Container], label: str, release: str) -> str:
     """Return in words which running containers are labelled with another release; an absent label says nothing."""
     labelled = [(one.name, one.labels[label]) for one in containers if one.state == "running" and label in one.labels]
@@ -277,22 +373,27 @@ def wrong_labels(containers: list[Container], label: str, release: str) -> str:
     return ", ".join(wrong)
 
 
-def container_checks(options: dict[str, Any], release: str) -> list[Check]:
-    """Return the checks of the options ``images`` and ``services``; refuse wrong ones."""
-    images, services = options.get("images") or {}, options.get("services") or []
-    if not images and not services:
-        return []
+def container_checks(options: dict[str, Any], release: str) -> tuple[list[Check], list[Check]]:
+    """Return the checks of the options ``images`` and ``services``, and of ``logs``; refuse wrong ones."""
+    images, services, logs = options.get("images") or {}, options.get("services") or [], options.get("logs") or {}
+    read = logs.get("services") or []
+    if not images and not services and not read:
+        return [], []
     if not options.get("project"):
         raise _refused(
-            "project", options.get("project"), "the name of the Compose project, needed by images and services"
+            "project", options.get("project"), "the name of the Compose project, needed by images, services and logs"
         )
+    patterns, limit = log_patterns(logs), logs.get("limit")
+    if limit is not None and limit < 0:
+        raise _refused("logs.limit", limit, "a number of lines, 0 or more; leave it out and lines are only shown")
     for service, image in images.items():
         if not _IMAGE_ID.fullmatch(str(image)):
             raise _refused(f"images.{service}", image, "an image id, sha256: and 64 hexadecimal digits")
     client = connect(options.get("docker_host"), timeout=_DOCKER_TIMEOUT)
     known = Containers(client, options["project"], release, options.get("version_label") or "")
     checks = [known.image_check(service, image) for service, image in images.items()]
-    return checks + [known.service_check(service) for service in services]
+    checks += [known.service_check(service) for service in services]
+    return checks, [known.log_check(service, patterns, limit) for service in read]
 
 
 # --- the checkout ----------------------------------------------------------------------------------------------------
@@ -411,20 +512,29 @@ def _refused(option: str, value: object, accepted: str) -> RollbackError:
     )
 
 
-def plan(options: dict[str, Any], run: Run) -> list[Check]:
+class Checks(NamedTuple):
+    """All checks: those that are asked until they pass, then the samples of requests, then the logs."""
+
+    waited: list[Check]
+    samples: list[Check]
+    logs: list[Check]
+
+
+def plan(options: dict[str, Any], run: Run) -> Checks:
     """Return all checks that the options ask for; refuse wrong options, and options that ask for nothing."""
     release = parse_release(options["version"]) if options.get("version") else ""
     if not (release or options.get("commit") or options.get("images")):
         raise _refused("version", "", "the release that must answer; it may be left out only with commit or images")
-    checks = [endpoint_check(one, release) for one in options.get("endpoints") or []]
-    checks += checkout_checks(options, release, run)
-    checks += container_checks(options, release)
+    endpoints, samples = endpoint_checks(options, release)
+    checkout = checkout_checks(options, release, run)
+    containers, logs = container_checks(options, release)
+    checks = endpoints + checkout + containers
     if not checks:
         raise RollbackError(
             f"No check of {release} is configured, so nothing can be said about it. Nothing was changed.",
             "Set at least one of endpoints, images, services and path.",
         )
-    return checks
+    return Checks(checks, samples, logs)
 
 
 @dataclass
@@ -458,11 +568,14 @@ class Watch:
     def _row(self, check: Check, answer: Answer, before: dict[str, Any], now: float) -> dict[str, Any]:
         """Return the row of one check. ``seconds`` is when its present run of passes began, else the last answer."""
         still = answer.verdict == PASSED == before.get("verdict")
-        return {
-            "name": check.name, "kind": check.kind, "expected": check.expected, "seen": answer.seen,
-            "verdict": answer.verdict, "seconds": before["seconds"] if still else round(now, 3),
-            "attempts": self.attempts,
-        }  # fmt: skip
+        return row_of(check, answer, before["seconds"] if still else now, self.attempts)
+
+    def ask_once(self, checks: list[Check], *, ready: bool = True) -> list[dict[str, Any]]:
+        """Ask checks that are asked once, side by side; those that are not ready are not asked, and say so."""
+        pending = [check.begin() if ready else _not_asked for check in checks]
+        answers = [finish() for finish in pending]
+        now = self.clock() - self.started
+        return [row_of(check, answer, now, int(ready)) for check, answer in zip(checks, answers)]
 
     def _stable(self, verdict: str, asked: float, now: float) -> bool:
         """Keep count of the unbroken time: from the end of its first round to the start of the latest."""
@@ -480,20 +593,41 @@ class Watch:
         return any(not check.waits and row["verdict"] != PASSED for check, row in zip(self.checks, rows))
 
 
+def _not_asked() -> Answer:
+    return Answer(INCONCLUSIVE, "not asked, because not all checks before it passed")
+
+
+def row_of(check: Check, answer: Answer, seconds: float, attempts: int) -> dict[str, Any]:
+    """Return a check as the module returns it."""
+    return {
+        "name": check.name, "kind": check.kind, "expected": check.expected, "limit": check.expected,
+        "seen": answer.seen, "verdict": answer.verdict, "seconds": round(seconds, 3), "attempts": attempts,
+        "decides": check.decides, **answer.figures,
+    }  # fmt: skip
+
+
 def verify(options: dict[str, Any], run: Run) -> dict[str, Any]:
-    """Ask until all checks pass or the deadline ends; return the evidence, or raise it as a ``RollbackError``."""
+    """Ask until all checks pass or the deadline ends; return the evidence, or raise it as a ``RollbackError``.
+
+    A sample of requests is taken once, when all else has passed: asking again until one is good would hide what fails
+    at times. Logs are read last, so that they hold what these requests have caused, and in any case.
+    """
     timeout = checked_seconds(options.get("timeout", 60), "timeout")
     interval = checked_seconds(options.get("interval", 1), "interval", 0.1)
     stable_for = checked_seconds(options.get("stable_for", 0), "stable_for")
     if stable_for and stable_for >= timeout:
         raise _refused("stable_for", stable_for, f"less than timeout, which is {timeout:g} seconds")
-    watch = Watch(plan(options, run), stable_for)
+    checks = plan(options, run)
+    watch = Watch(checks.waited, stable_for)
     done, rows, seconds = wait_for(watch.ask, timeout, interval, hopeless=watch.hopeless)
+    rows = rows + watch.ask_once(checks.samples, ready=done)
+    rows += watch.ask_once(checks.logs)
     asked = str(options.get("version") or options.get("commit") or "What was asked for").strip()
-    facts = evidence(watch, asked, done=done, seconds=seconds)
-    if done:
+    facts = evidence(watch, rows, asked, done=done)
+    if facts["verdict"] == PASSED:
         return facts
-    raise RollbackError(failure(facts, rows, timeout, stable_for), NEXT_STEP, **facts)
+    used = f"{facts['seconds']:.1f} seconds" if done else f"{seconds:.1f} of {timeout:g} seconds"
+    raise RollbackError(failure(facts, used, stable_for), NEXT_STEP, **facts)
 
 
 NEXT_STEP = (
@@ -503,34 +637,38 @@ NEXT_STEP = (
 )
 
 
-def evidence(watch: Watch, version: str, *, done: bool, seconds: float) -> dict[str, Any]:
-    """Return the facts of a watch, as the module returns them."""
-    verdict = worst([row["verdict"] for row in watch.rows])
+def evidence(watch: Watch, rows: list[dict[str, Any]], version: str, *, done: bool) -> dict[str, Any]:
+    """Return the facts of a watch and of what was asked after it, as the module returns them."""
+    verdict = worst([row["verdict"] for row in rows if row["decides"]])
     proves = any(check.names_release for check in watch.checks)
     facts: dict[str, Any] = {
         "changed": False, "version": version, "verdict": verdict if done or verdict != PASSED else FAILED,
-        "checks": watch.rows, "seconds": round(seconds, 3), "attempts": watch.attempts,
+        "checks": rows, "seconds": round(watch.clock() - watch.started, 3), "attempts": watch.attempts,
         "stable_seconds": round(watch.passed_for, 3), "breaks": watch.breaks, "release_asked": proves,
     }  # fmt: skip
+    facts["warnings"] = [
+        f"{row['kind']} {row['name']}: {row['seen']}. This does not decide."
+        for row in rows
+        if not row["decides"] and row["verdict"] != PASSED
+    ]
     if done and not proves:
-        facts["warnings"] = [
+        facts["warnings"].append(
             f"No check asked which release runs; {version} is taken on trust. Set version_query, images or path."
-        ]
+        )
     return facts
 
 
-def failure(facts: dict[str, Any], rows: list[dict[str, Any]], timeout: float, stable_for: float) -> str:
+def failure(facts: dict[str, Any], used: str, stable_for: float) -> str:
     """Return the message of a release that was not proved: each probe, its last answer, elapsed and limit."""
-    time_used = f"{facts['seconds']:.1f} of {timeout:g} seconds"
-    wrong = [row for row in rows if row["verdict"] != PASSED]
+    wrong = [row for row in facts["checks"] if row["verdict"] != PASSED and row["decides"] and row["attempts"]]
     if not wrong:
         return (
             f"{facts['version']} answers, but has passed all checks without a break for only "
-            f"{facts['stable_seconds']:.1f} of {stable_for:g} seconds ({facts['breaks']} breaks), after {time_used}."
+            f"{facts['stable_seconds']:.1f} of {stable_for:g} seconds ({facts['breaks']} breaks), after {used}."
         )
-    count = Counter(row["verdict"] for row in rows)
+    count = Counter(row["verdict"] for row in facts["checks"] if row["attempts"])
     summary = ", ".join(f"{count[verdict]} {verdict}" for verdict in (FAILED, INCONCLUSIVE, PASSED) if count[verdict])
     details = "; ".join(
         f"{row['kind']} {row['name']} {row['verdict']}: expected {row['expected']}, saw {row['seen']}" for row in wrong
     )
-    return f"{facts['version']} is not proved to be what answers after {time_used} ({summary}). {details}."
+    return f"{facts['version']} is not proved to be what answers after {used} ({summary}). {details}."

@@ -50,6 +50,7 @@ options:
         description:
           - What it was. V(release_verified) needs a C(release) in its facts and is also appended to
             C(releases.jsonl) below O(state_directory), the record of releases that were seen to work here.
+            V(follow_up) is what was noted after the end of a run.
         type: str
         required: true
         choices:
@@ -61,6 +62,7 @@ options:
           - step_skipped
           - release_verified
           - run_finished
+          - follow_up
       step:
         description: The name of the step. Needed by the events of a step.
         type: str

@@ -15,9 +15,13 @@ description:
   - Asks HTTP endpoints, running containers and a Git checkout whether they are of one release, until all say so or the
     deadline ends.
   - Each check is C(passed), C(failed) or C(inconclusive). A check is C(inconclusive) when it could not be asked, for
-    example when the body of an endpoint is no JSON. The module succeeds only when every check passed.
+    example when the body of an endpoint is no JSON. The module succeeds only when every check passed, but for those of
+    O(logs) without a limit, which are only shown.
+  - When all else has passed, a sample of requests can be made (O(requests)). It is made once, because asking again
+    until one is good would hide what fails at times. The logs of O(logs) are read last, in any case.
   - C(v1.0.2) and C(1.0.2) are names of the same release.
-  - It only reads. Answers are untrusted; of each at most one MiB is read.
+  - It only reads. Answers and logs are untrusted; of each answer at most one MiB is read, of the logs of a service
+    16 MiB, for ten seconds.
 attributes:
   check_mode:
     support: full
@@ -31,9 +35,10 @@ attributes:
   platform:
     support: full
     platforms: posix
-    description: Needs Python 3.9 or later. O(images) and O(services) need the Docker SDK for Python, O(path) needs git.
+    description: >-
+      Needs Python 3.9 or later. O(images), O(services) and O(logs) need the Docker SDK for Python, O(path) needs git.
 requirements:
-  - docker >= 5 (only for O(images) and O(services))
+  - docker >= 5 (only for O(images), O(services) and O(logs))
   - jmespath >= 0.9 (only for O(endpoints[].version_query))
 options:
   version:
@@ -80,12 +85,76 @@ options:
       max_latency:
         description: A slower answer is wrong, in milliseconds. Without it only O(endpoints[].timeout) counts.
         type: float
+      requests:
+        description: O(requests) of this endpoint.
+        type: int
+      max_failed:
+        description: O(max_failed) of this endpoint.
+        type: float
+      p95:
+        description: O(p95) of this endpoint. V(0) sets no limit.
+        type: float
       validate_certs:
         description: Whether the certificate of the other side must be valid.
         type: bool
         default: true
+  requests:
+    description:
+      - How many requests are made to each endpoint when all else has passed, one after the other and at most 20 in a
+        second, endpoints side by side. V(0) and V(1) make none.
+      - A request that would not pass as a check of the endpoint has failed. Where one of 15 fails by turns, 15 find it.
+        Where it fails by chance, 20 find it three times of four, 45 in 95 of 100.
+    type: int
+    default: 1
+  requests_timeout:
+    description:
+      - Limit for the requests of an endpoint, in seconds. No request begins after it.
+      - What was not asked by then makes the check C(inconclusive), unless what was asked is bad enough.
+    type: float
+    default: 30
+  max_failed:
+    description: The share of O(requests) that may fail, below 1. V(0.01) is one percent.
+    type: float
+    default: 0
+  p95:
+    description:
+      - Limit of the 95th percentile of O(requests), in milliseconds. Of 20 requests one may be slower, of 100 five; of
+        fewer than 20 none. A request without an answer counts as slower.
+      - Where no sample is made it is not judged.
+    type: float
+  logs:
+    description: Services whose logs are searched for lines that look like errors, since their containers started.
+    type: dict
+    suboptions:
+      services:
+        description: The services.
+        type: list
+        elements: str
+        required: true
+      errors:
+        description:
+          - Regular expressions of Python, without regard to case. A line in which one is found looks like an error.
+            Of a line the first 2000 bytes count.
+          - Without it a word that ends with C(error) or C(exception), and the words C(fatal), C(panic),
+            C(traceback) and C(panicked).
+        type: list
+        elements: str
+      noise:
+        description: Regular expressions of lines that are known and do not count.
+        type: list
+        elements: str
+        default: []
+      limit:
+        description:
+          - So many of these lines may be in the logs of a service. With more its check fails.
+          - Without it the check does not decide. It is C(inconclusive) when there are such lines, they are counted, up
+            to three are quoted, and the module warns. Many applications log errors when they start, and only their
+            owner knows how many are too many.
+          - In a quote the values of passwords, tokens and the like are left out where their name stands before them.
+            What else an application logs may be in it.
+        type: int
   project:
-    description: The Compose project of O(images) and O(services).
+    description: The Compose project of O(images), O(services) and O(logs).
     type: str
   images:
     description:
@@ -119,7 +188,8 @@ options:
     type: str
   timeout:
     description:
-      - Deadline for all checks to pass, O(stable_for) included, in seconds. V(0) asks once.
+      - Deadline for all checks to pass, O(stable_for) included, in seconds. V(0) asks once. The sample of O(requests)
+        and the logs come after it and have limits of their own.
       - No question begins after it; one that has begun may still take its own limit.
       - A wrong checkout ends the wait at once, because waiting cannot change it.
     type: float
@@ -159,6 +229,22 @@ EXAMPLES = r"""
     path: /opt/usdx-wexel
     stable_for: 10
 
+- name: Find what fails at times, what is slow, and what the containers complain about
+  usdx.rollback.version_verify:
+    version: v1.0.2
+    endpoints:
+      - url: http://127.0.0.1:8080/health
+        version_query: version
+      - url: http://127.0.0.1:8080/reports
+        p95: 2000
+    requests: 45
+    p95: 500
+    project: usdx-wexel
+    logs:
+      services: [webapp, indexer]
+      noise: [redis connection error, retrying]
+      limit: 0
+
 - name: Prove which images run
   usdx.rollback.version_verify:
     version: v1.0.2
@@ -186,10 +272,14 @@ checks:
       description: URL, service, path or the name that was given.
       type: str
     kind:
-      description: C(endpoint), C(image), C(service), C(tag), C(commit) or C(package_json).
+      description: >-
+        C(endpoint), C(image), C(service), C(tag), C(commit), C(package_json), C(requests) or C(log).
       type: str
     expected:
       description: What a right answer is.
+      type: str
+    limit:
+      description: The same as C(expected), by the name that checks of all steps of a run have.
       type: str
     seen:
       description: What the last answer was.
@@ -201,7 +291,28 @@ checks:
       description: When it was decided, in seconds from the start. Of a passed check, when its unbroken passing began.
       type: float
     attempts:
-      description: How often it was asked.
+      description: How often it was asked. A sample that was not made, because something else did not pass, has C(0).
+      type: int
+    decides:
+      description: Whether the verdict on all depends on it.
+      type: bool
+    requests:
+      description: Requests that were made; only with the kind C(requests).
+      type: int
+    failed:
+      description: Requests that failed; only with the kind C(requests).
+      type: int
+    p95_ms:
+      description: Their 95th percentile in milliseconds, none where it had no answer; only with the kind C(requests).
+      type: float
+    slowest_ms:
+      description: The slowest in milliseconds, none where one had no answer; only with the kind C(requests).
+      type: float
+    lines:
+      description: Lines that were read; only with the kind C(log).
+      type: int
+    errors:
+      description: Lines that look like errors; only with the kind C(log).
       type: int
 seconds:
   description: How long it took, in seconds.
@@ -243,11 +354,25 @@ ENDPOINT = {
     "headers": {"type": "dict", "default": {}, "no_log": True},
     "timeout": {"type": "float", "default": 5},
     "max_latency": {"type": "float"},
+    "requests": {"type": "int"},
+    "max_failed": {"type": "float"},
+    "p95": {"type": "float"},
     "validate_certs": {"type": "bool", "default": True},
+}
+LOGS = {
+    "services": {"type": "list", "elements": "str", "required": True},
+    "errors": {"type": "list", "elements": "str"},
+    "noise": {"type": "list", "elements": "str", "default": []},
+    "limit": {"type": "int"},
 }
 ARGUMENTS = {
     "version": {"type": "str", "default": ""},
     "endpoints": {"type": "list", "elements": "dict", "default": [], "options": ENDPOINT},
+    "requests": {"type": "int", "default": 1},
+    "requests_timeout": {"type": "float", "default": 30},
+    "max_failed": {"type": "float", "default": 0},
+    "p95": {"type": "float"},
+    "logs": {"type": "dict", "options": LOGS},
     "project": {"type": "str"},
     "images": {"type": "dict", "default": {}},
     "services": {"type": "list", "elements": "str", "default": []},

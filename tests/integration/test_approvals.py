@@ -6,17 +6,14 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import select
 import subprocess
 import sys
-import termios
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import at_terminal, flat
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = ROOT / "tests/unit/data/failed_run.json"
@@ -46,7 +43,6 @@ VARIABLES = {
     "rollback_approvers": {"on_call": ["Ann", "Bob"], "team_lead": ["Ann"]},
     "trigger": "error_rate",
 }
-SECONDS = 60
 NOBODY = ("AWX_ISOLATED_DATA_DIR", "AWX_HOST", "CI")
 
 
@@ -82,47 +78,14 @@ class Decision:
     def weigh_at_terminal(
         self, question: str, answer: str, environment: dict[str, str] | None = None, **variables: Any
     ) -> tuple[int, str]:
-        """Weigh it on a terminal of its own, where somebody types ``answer`` when ``question`` is on the screen.
-
-        Ansible reads a terminal key by key while it asks, and throws away what was typed before. So it is typed in that
-        mode only, and again if nothing follows: typed later, a Ctrl+C would end the process.
-        """
-        argv, given = self.command(variables), self.environment(**(environment or {}))
-        process, terminal = pty.fork()
-        if process == 0:
-            os.chdir(ROOT)
-            os.execve(argv[0], argv, given)  # noqa: S606 - this is the child
-        screen, deadline = "", time.monotonic() + SECONDS
-        while time.monotonic() < deadline:
-            ready, _writable, _failed = select.select([terminal], [], [], 0.5)
-            try:
-                screen += os.read(terminal, 65536).decode("utf-8", "replace") if ready else ""
-                if not ready and question and question in flat(screen) and asks(terminal):
-                    os.write(terminal, answer.encode() + b"\r")
-            except OSError:  # the process has ended
-                break
-        else:
-            os.kill(process, 9)
-        status = os.waitpid(process, 0)[1]
-        os.close(terminal)
-        return os.waitstatus_to_exitcode(status), flat(screen)
+        """Weigh it on a terminal of its own, where somebody types ``answer`` when ``question`` is on the screen."""
+        return at_terminal(self.command(variables), self.environment(**(environment or {})), question, answer)
 
     def record(self, host: str = "one") -> dict[str, Any]:
         """Return what is kept for the journal of a host; empty when nothing is."""
         path = self.directory / f"{host}.json"
         told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return told
-
-
-def asks(terminal: int) -> bool:
-    """Tell whether the program at the other end of a pseudo terminal reads it key by key."""
-    local_modes: int = termios.tcgetattr(terminal)[3]
-    return not local_modes & termios.ICANON
-
-
-def flat(screen: str) -> str:
-    """Return what is on a screen in one line, as Ansible folds it where it likes."""
-    return " ".join(screen.split())
 
 
 @pytest.fixture

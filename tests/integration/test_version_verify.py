@@ -201,6 +201,62 @@ def test_a_flaky_server_is_not_stable(server: Server) -> None:
     assert outcome["verdict"] == "failed"
 
 
+def at_times(server: Server, path: str, every: int, bad: Callable[[BaseHTTPRequestHandler], None]) -> None:
+    """Let every so manyth answer of a path be another one."""
+    good, count = server.answers[path], iter(range(1, 100_000))
+    server.answers[path] = lambda request: good(request) if next(count) % every else bad(request)
+
+
+def test_one_of_15_requests_that_fails_is_found_and_counted(server: Server) -> None:
+    """The waiting alone does not see it; the sample is taken once, so it is not asked away."""
+    url = server.says("/health", health("v1.0.2"))
+    server.says("/bad", b"", 500)
+    at_times(server, "/health", 15, server.answers["/bad"])
+    assert not verify({"url": url}, timeout=5).failed
+    outcome = verify({"url": url, "timeout": 9}, {"url": url, "requests": 0}, requests=30, timeout=20)
+    assert outcome.failed
+    assert [(check["kind"], check["verdict"]) for check in outcome["checks"]] == [
+        ("endpoint", "passed"), ("endpoint", "passed"), ("requests", "failed"),
+    ]  # fmt: skip
+    sample = outcome["checks"][2]
+    assert (sample["requests"], sample["failed"], sample["decides"]) == (30, 2, True)
+    assert (sample["limit"], "2 failed (2 x status 500)" in outcome["msg"]) == (sample["expected"], True)
+    assert not verify({"url": url, "timeout": 9}, requests=30, max_failed=0.1, timeout=20).failed
+
+
+def test_a_slow_release_and_one_that_is_mixed_are_found(server: Server) -> None:
+    """Each answer alone is good enough for the waiting; a sample that takes too long is decided by what it has."""
+    slow = server.says("/slow", health("v1.0.2"))
+    mixed, quick = server.says("/mixed", health("v1.0.2")), server.says("/quick", health("v1.0.2"))
+    server.says("/old", health("v1.0.3"))
+    at_times(server, "/mixed", 3, server.answers["/old"])
+    answer = server.answers["/slow"]
+    server.answers["/slow"] = lambda request: None if server.ended.wait(0.4) else answer(request)
+    outcome = verify(
+        {"url": slow, "timeout": 9, "p95": 350},
+        {"url": mixed, "timeout": 9},
+        {"url": quick, "timeout": 9},
+        requests=20,
+        requests_timeout=5,
+        timeout=20,
+    )
+    assert outcome.failed
+    assert [check["verdict"] for check in outcome["checks"]] == ["passed"] * 3 + ["failed", "failed", "passed"]
+    assert "only " in outcome["checks"][3]["seen"]
+    assert outcome["checks"][3]["p95_ms"] > 400
+    assert "x version v1.0.3" in outcome["checks"][4]["seen"]
+    assert outcome["seconds"] < 20
+
+
+def test_no_sample_is_made_of_what_does_not_answer(server: Server) -> None:
+    """It says that it was not asked, and is not passed."""
+    url = server.says("/health", health("v1.0.3"))
+    outcome = verify({"url": url}, requests=20)
+    assert verdicts(outcome) == ["failed", "inconclusive"]
+    assert (outcome["checks"][1]["attempts"], len(server.asked)) == (0, 1)
+    assert "requests" not in outcome["msg"]
+
+
 def test_a_self_made_certificate_counts_only_when_told_so(tmp_path: Path) -> None:
     """By default it is no proof of who answers."""
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
@@ -261,14 +317,14 @@ def _containers() -> Iterator[Callable[..., str]]:
         for container in command("docker", "ps", "-aq", "--filter", label).split():
             command("docker", "rm", "-f", container)
 
-    def start(service: str, *options: str) -> str:
+    def start(service: str, *options: str, runs: str = "exec sleep 600", image: str = BASE_IMAGE) -> str:
         labels = [
             "--label",
             f"com.docker.compose.project={PROJECT}",
             "--label",
             f"com.docker.compose.service={service}",
         ]
-        return command("docker", "run", "-d", "--init", *labels, *options, BASE_IMAGE, "sleep", "600").strip()
+        return command("docker", "run", "-d", "--init", *labels, *options, image, "sh", "-c", runs).strip()
 
     remove()
     yield start
@@ -293,6 +349,75 @@ def test_containers_must_run_the_image_and_be_healthy(containers: Callable[..., 
     containers("web", "--label", "release=v1.0.3")
     mixed = verify(project=PROJECT, images={"web": image}, version_label="release")
     assert (mixed.failed, "labelled v1.0.3" in mixed["msg"]) == (True, True)
+
+
+def test_one_service_that_still_runs_the_other_image_is_named(containers: Callable[..., str]) -> None:
+    """All are healthy, and one of them is of v1.0.3."""
+    good = command("docker", "image", "inspect", "--format", "{{.Id}}", BASE_IMAGE).strip()
+    other = command("docker", "commit", "--change", "LABEL release=v1.0.3", containers("made")).strip()
+    try:
+        for service, image in (("web", BASE_IMAGE), ("indexer", other)):
+            containers(service, "--health-interval", "0.3s", "--health-cmd", "true", image=image)
+        services = ["web", "indexer"]
+        assert not verify(project=PROJECT, services=services, timeout=30).failed
+        outcome = verify(project=PROJECT, services=services, images=dict.fromkeys(services, good), timeout=1)
+        assert verdicts(outcome) == ["passed", "failed", "passed", "passed"]
+        assert f"image indexer failed: expected runs {good}, saw " in outcome["msg"]
+        assert other in outcome["msg"]
+    finally:
+        for container in command("docker", "ps", "-aq", "--filter", f"ancestor={other}").split():
+            command("docker", "rm", "-f", container)
+        command("docker", "rmi", other)
+
+
+def test_error_lines_of_logs_are_found(containers: Callable[..., str]) -> None:
+    """Garbage, a line of a megabyte, 100 000 lines, a terminal. What was logged before the last start is not read."""
+    log = "echo ready; exec sleep 600"
+    containers("calm", runs=log)
+    containers("loud", runs=f"echo 'ERROR: pools token=s3cret-word' >&2; echo known error; {log}")
+    containers("tty", "-t", runs=f"printf '\\033[31mfatal\\033[0m: no\\n'; {log}")
+    garbage = "head -c 100000 /dev/urandom; head -c 1000000 /dev/zero | tr '\\0' x; echo; echo panic: torn"
+    containers("huge", runs=f"{garbage}; seq 100000 | sed 's/^/line /'; {log}")
+    again = containers("again", runs="test -e /begun || echo error: long ago; touch /begun; exec sleep 600")
+    command("docker", "restart", "-t", "0", again)
+    containers("mute", "--log-driver", "none", runs=log)
+    names = ["calm", "loud", "tty", "huge", "again", "mute"]
+    until(lambda: all("ready" in logged(name) for name in ("loud", "tty", "huge")) and "ERROR" in logged("loud"))
+    logs = {"services": names, "noise": ["known error"]}
+    shown = verify(project=PROJECT, services=names, logs=logs, timeout=5)
+    assert not shown.failed, shown.result
+    rows = {check["name"]: check for check in shown["checks"] if check["kind"] == "log"}
+    assert {name: row["verdict"] for name, row in rows.items()} == {
+        "calm": "passed", "loud": "inconclusive", "tty": "inconclusive", "huge": "inconclusive", "again": "passed",
+        "mute": "inconclusive",
+    }  # fmt: skip
+    assert "ERROR: pools token=" in rows["loud"]["seen"]
+    assert "s3cret-word" not in str(shown.result)
+    assert rows["huge"]["lines"] > 100_000
+    assert "panic: torn" in rows["huge"]["seen"]
+    assert "could not be read" in rows["mute"]["seen"]
+    assert all(rows[name]["seen"].isprintable() and not rows[name]["decides"] for name in names)
+    limited = verify(project=PROJECT, services=["loud", "calm"], logs=logs | {"services": ["loud", "calm"], "limit": 0})
+    assert (limited.failed, verdicts(limited)) == (True, ["passed", "passed", "failed", "passed"])
+    assert "log loud failed: expected at most 0 lines" in limited["msg"]
+    assert not verify(project=PROJECT, services=["loud"], logs=logs | {"services": ["loud"], "limit": 1}).failed
+    absent = verify(project=PROJECT, services=["calm"], logs={"services": ["nobody"], "limit": 0})
+    assert verdicts(absent) == ["passed", "inconclusive"]
+
+
+def logged(service: str) -> str:
+    """Return the last lines of the log of a service; Docker may swap those of its two streams."""
+    labels = [f"label=com.docker.compose.{key}={value}" for key, value in (("project", PROJECT), ("service", service))]
+    container = command("docker", "ps", "-q", "--filter", labels[0], "--filter", labels[1]).strip()
+    return command("docker", "logs", "--tail", "3", container)
+
+
+def until(good: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not good():
+        assert time.monotonic() < deadline, "it did not come to hold"
+        time.sleep(0.1)
 
 
 def test_a_docker_daemon_that_does_not_answer_is_named() -> None:

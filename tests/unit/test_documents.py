@@ -18,13 +18,15 @@ NO_VARIABLES = {"rollback_app", "rollback_db", "rollback_outcome", "rollback_fro
 
 def _variables_of_roles() -> set[str]:
     files = [file for folder in ("roles", "playbooks") for file in (ROOT / folder).rglob("*.yml")]
-    words = {word for file in files for word in re.findall(r"\brollback_[a-z_]+\b", file.read_text(encoding="utf-8"))}
+    words = {
+        word for file in files for word in re.findall(r"\brollback_[a-z0-9_]+\b", file.read_text(encoding="utf-8"))
+    }
     return words - NO_VARIABLES
 
 
 def test_every_variable_has_a_row_and_every_row_a_variable() -> None:
     page = (ROOT / "docs" / "your_project.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(rollback_[a-z_]+)` \|", page, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `(rollback_[a-z0-9_]+)` \|", page, flags=re.MULTILINE)
     assert sorted(rows) == sorted(_variables_of_roles())
 
 

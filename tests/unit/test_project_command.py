@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
 from ansible_collections.usdx.rollback.plugins.module_utils.project_command import (
+    command_checks,
     located,
     plan,
     project_command,
@@ -73,3 +74,17 @@ def test_an_own_return_code_of_124_in_time_is_no_time_out() -> None:
     """Only the limit makes a time-out."""
     facts = {"timed_out": False, "rc": 124, "stderr": "", "stdout": "one\ntwo"}
     assert why_failed(facts, 60) == "it returned 124 and said: two"
+
+
+def test_results_become_checks_and_what_was_not_run_has_not_passed() -> None:
+    results: list[dict[str, Any]] = [
+        {"name": "one.sh", "rc": 0, "verdict": "passed", "reason": "", "seconds": 1.5},
+        {"name": "two.sh", "rc": 1, "verdict": "failed", "reason": "it returned 1", "seconds": 0.1},
+        {"name": "three.sh", "rc": None, "verdict": "passed", "reason": "", "seconds": 0.0},
+        {"name": "four.sh", "rc": None, "verdict": "failed", "reason": "it does not exist", "seconds": 0.0},
+        {"skipped": True},
+    ]
+    rows = command_checks(results, [{}, {"on_failure": "warn", "timeout": 9}, {}, {}, {}])
+    assert [row["verdict"] for row in rows] == ["passed", "failed", "inconclusive", "failed", "inconclusive"]
+    assert [row["decides"] for row in rows[:2]] == [True, False]
+    assert (rows[1]["limit"], rows[1]["seen"]) == ("returns 0 within 9 s", "it returned 1")

@@ -32,6 +32,13 @@ def test_two_runs_are_on_record(stack: Stack) -> None:
     assert not (stack.directory / "state" / "lock.json").exists()
 
 
+def test_the_journal_keeps_what_had_passed_before_the_smoke_test_failed(stack: Stack) -> None:
+    (event,) = [event for event in journals(stack)[0] if event["event"] == "step_failed"]
+    checks = event["facts"]["checks"]
+    assert {"endpoint", "image", "service", "requests", "log"} <= {check["kind"] for check in checks}
+    assert {check["verdict"] for check in checks if check["kind"] != "log"} == {"passed"}
+
+
 def test_everything_is_as_it_was(stack: Stack) -> None:
     assert stack.database_id(stack.now) == stack.database_id(stack.before)
     assert int(stack.sql("SELECT count(*) FROM events")[0]) >= stack.before["events"]

@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What follows a run: the screen, what is kept in the journal, and what is refused. No service of it runs here."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stack import Stack
+
+RUN = "20261124T150405Z-3f9a"
+
+
+def words_of(stack: Stack, number: int) -> tuple[int, str]:
+    """Return the exit code and the words of a screen, wherever its lines were broken."""
+    code, screen = stack.screen(number)
+    assert "Traceback" not in screen
+    return code, " ".join(screen.split())
+
+
+def notes(stack: Stack) -> list[dict[str, Any]]:
+    """Return what was noted in the journal after the end of the run."""
+    path = stack.directory / "state" / "runs" / RUN / "journal.jsonl"
+    events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [event["facts"] for event in events if event["event"] == "follow_up"]
+
+
+def test_what_is_open_is_shown_and_a_check_writes_nothing(stack: Stack) -> None:
+    code, words = words_of(stack, 0)
+    assert code == 0, words
+    assert f"Run {RUN}, to v1.0.2" in words
+    assert "open due" in words
+    assert "Manual check: Connect wallet" in words
+    assert "no container" in words, "services that do not run must not be ticked"
+    assert "1 of 14 done, 13 open, 0 of them late." in words
+
+
+def test_a_machine_ticks_once_and_a_person_by_name(stack: Stack) -> None:
+    for number, changed in ((1, 1), (2, 0), (3, 1)):
+        code, words = words_of(stack, number)
+        assert code == 0, words
+        assert f"changed={changed}" in words
+    assert "3 of 14 done, 11 open" in words
+    assert [[(item["name"], item["by"]) for item in note["items"]] for note in notes(stack)] == [
+        [("User communications sent", "follow_up")],
+        [("Manual check: Connect wallet", "Ann"), ("Incident timeline documented", "Ann")],
+    ]
+
+
+def test_what_cannot_be_noted_is_refused(stack: Stack) -> None:
+    for number, told in (
+        (4, "Add -e done_by=NAME"),
+        (5, "done names '99', which is not on the list"),
+        (6, "nothing follows"),
+    ):
+        code, words = words_of(stack, number)
+        assert code == 2, words
+        assert told in words
+    assert len(notes(stack)) == 2

@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What follows a run: when it is due, what a machine may tick, and what waits for a person."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from ansible_collections.usdx.rollback.plugins.module_utils.cleanup import run_of
+from ansible_collections.usdx.rollback.plugins.module_utils.follow_up import (
+    ACTIONS,
+    follow_up,
+    follow_up_actions,
+    follow_up_lines,
+    new_ticks,
+    run_to_follow,
+)
+from ansible_collections.usdx.rollback.plugins.module_utils.journal import Journal
+from ansible_collections.usdx.rollback.plugins.module_utils.lock import has_ended
+
+ENDED = datetime(2026, 11, 24, 16, 21, tzinfo=timezone.utc)
+PASSED = {"kind": "service", "name": "web", "verdict": "passed", "seen": "web running"}
+
+
+def a_run(*events: dict[str, Any], **steps: dict[str, Any]) -> dict[str, Any]:
+    """Return a run that has ended, as run_info returns it."""
+    return {
+        "run_id": "20261124T161957Z-a4f2", "version": "v1.0.2", "ended": "2026-11-24T16:21:00.000+00:00",
+        "steps": [{"name": name, "state": "done", "facts": facts} for name, facts in steps.items()],
+        "events": list(events),
+    }  # fmt: skip
+
+
+def after(hours: float, run: dict[str, Any] | None = None, **asked: Any) -> dict[str, dict[str, Any]]:
+    """Return how the actions stand some hours after the end of a run, by name."""
+    rows = follow_up(run or a_run(), asked, ENDED + timedelta(hours=hours))
+    return {row["name"]: row for row in rows}
+
+
+def test_nothing_is_ticked_that_nobody_has_looked_at() -> None:
+    """No result, an empty one, one that failed, one whose checks were left out."""
+    nothing: list[Any] = [None, {}, {"msg": "Docker does not answer", "failed": True}, {"checks": []}]
+    for found in nothing:
+        rows = after(0, verified=found, backups=found)
+        assert {row["state"] for row in rows.values()} == {"open"}
+        assert new_ticks(list(rows.values())) == []
+    assert "Docker does not answer" in after(0, verified={"msg": "Docker does not answer"})[ACTIONS[0]["name"]]["note"]
+
+
+@pytest.mark.parametrize(("hours", "late"), [(0.9, 0), (1.1, 4), (23.9, 4), (24.1, 9), (167.9, 9), (168.1, 13)])
+def test_what_is_due_is_counted_from_the_end_of_the_run(hours: float, late: int) -> None:
+    rows = after(hours)
+    assert sum(row["late"] for row in rows.values()) == late
+    assert rows["Post-mortem published"]["due"] == "2026-12-01 16:21 UTC"
+
+
+def test_a_machine_ticks_what_it_has_seen() -> None:
+    sample = PASSED | {"kind": "requests"}
+    rows = after(9, verified={"checks": [PASSED, sample | {"verdict": "failed", "seen": "3 failed"}]})
+    assert rows["All services verified healthy"] | {"note": ""} == {
+        "name": "All services verified healthy", "owner": "on_call", "due": "2026-11-24 17:21 UTC", "late": True,
+        "state": "done", "by": "follow_up", "note": "", "new": True,
+    }  # fmt: skip
+    assert (rows["Error rates normal"]["state"], rows["Error rates normal"]["note"]) == ("open", "web 3 failed")
+    unasked = sample | {"verdict": "inconclusive"}
+    assert after(9, verified={"checks": [unasked]})["Error rates normal"]["state"] == "open"
+
+
+@pytest.mark.parametrize(
+    ("facts", "state", "word"),
+    [
+        ({}, "open", "sent none"),
+        ({"messages": [{"notifier": "slack", "audience": "users", "state": "sent"}]}, "done", "1 sent"),
+        ({"messages": [{"notifier": "slack", "audience": "users", "state": "kept"}]}, "open", "slack users kept"),
+        ({"results": [{"name": "a.sh", "verdict": "passed"}, {"name": "b.sh", "verdict": "failed"}]}, "open", "b.sh"),
+        ({"results": [{"name": "a.sh", "verdict": "passed"}]}, "done", "1 sent"),
+    ],
+)
+def test_communications_are_sent_when_none_failed(facts: dict[str, Any], state: str, word: str) -> None:
+    row = after(0, a_run(communicate=facts))["User communications sent"]
+    assert (row["state"], word in row["note"]) == (state, True)
+
+
+@pytest.mark.parametrize(
+    ("taken", "state"),
+    [("2026-11-24T20:00:00+00:00", "done"), ("2026-11-24T20:00:00Z", "done"), ("2026-11-24T01:00:00+00:00", "open"),
+     (None, "open"), ("2026-11-24T20:00:00", "open")],
+)  # fmt: skip
+def test_only_a_whole_backup_from_after_the_run_counts(taken: str | None, state: str) -> None:
+    assert after(0, backups={"newest": {"path": "/b", "taken_at": taken}})["Backups verified"]["state"] == state
+    assert after(0, backups={"newest": None})["Backups verified"]["state"] == "open"
+
+
+def test_what_a_person_has_done_is_kept_by_name_and_not_noted_twice() -> None:
+    rows = after(0, done="4,Root cause identified", by="Ann")
+    ticks = new_ticks(list(rows.values()))
+    assert [(tick["name"], tick["by"]) for tick in ticks] == [
+        ("Incident timeline documented", "Ann"), ("Root cause identified", "Ann"),
+    ]  # fmt: skip
+    noted = a_run({"event": "follow_up", "facts": {"items": ticks}})
+    again = after(900, noted, done="4", by="Bob")
+    assert new_ticks(list(again.values())) == []
+    assert (again["Root cause identified"]["state"], again["Root cause identified"]["by"]) == ("done", "Ann")
+
+
+def test_manual_checks_that_the_run_left_open_come_first() -> None:
+    checklist = [{"name": "Open page", "state": "done"}, {"name": "Wallet", "state": "open"}]
+    run = a_run(verify_release={"checklist": checklist})
+    assert [action["name"] for action in follow_up_actions(run)][:2] == [
+        "Manual check: Wallet", "All services verified healthy",
+    ]  # fmt: skip
+    own = follow_up_actions(run, [{"name": "Call the bank"}])
+    assert [(action["name"], action["owner"], action["hours"]) for action in own] == [
+        ("Manual check: Wallet", "on_call", 1), ("Call the bank", "team_lead", 24),
+    ]  # fmt: skip
+
+
+def test_the_lines_have_owners_numbers_and_a_sum() -> None:
+    run = a_run()
+    rows = follow_up(run, {"people": {"on_call": ["Ann", "Bob"]}, "done": "1", "by": "Ann"}, ENDED + timedelta(hours=2))
+    lines = follow_up_lines(rows, run)
+    assert lines[0] == "Run 20261124T161957Z-a4f2, to v1.0.2, ended 2026-11-24 16:21 UTC"
+    assert lines[1] == " 1 done due 2026-11-24 17:21 UTC  All services verified healthy, on_call (Ann, Bob); by Ann"
+    assert lines[4] == " 4 LATE due 2026-11-24 17:21 UTC  Incident timeline documented, on_call (Ann, Bob)"
+    assert lines[5] == " 5 open due 2026-11-25 16:21 UTC  Root cause identified, team_lead"
+    assert lines[-2] == "1 of 13 done, 12 open, 3 of them late."
+
+
+def test_the_newest_run_that_holds_is_followed() -> None:
+    told = [("d", "unfinished", None), ("c", "failed", None), ("b", "succeeded", "x"), ("a", "succeeded", None)]
+    runs = [{"run_id": run_id, "state": state, "undone_by": undone_by} for run_id, state, undone_by in told]
+    assert run_to_follow({"runs": runs}) == "a"
+    assert run_to_follow({"runs": runs[:3]}) == ""
+
+
+def test_a_run_that_was_followed_up_is_still_one_that_succeeded_and_has_ended() -> None:
+    """The clean-up and the lock look at the last event of the run itself."""
+    events = [
+        {"event": "run_started", "facts": {}, "time": "x"},
+        {"event": "run_finished", "facts": {"outcome": "succeeded"}, "time": "x"},
+        {"event": "follow_up", "facts": {"items": []}, "time": "x"},
+    ]
+    assert run_of("20261124T161957Z-a4f2", Journal(events, 0)).succeeded
+    assert has_ended({"journal_events": 0}, events)
+    assert not has_ended({"journal_events": 2}, events)
