@@ -67,15 +67,21 @@ def _handler(receiver: Receiver, answer: Callable[[Request], tuple[int, Any]]) -
     return Handler
 
 
+class _Server(ThreadingHTTPServer):
+    """A server that says nothing of a client that was killed and broke off."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay quiet."""
+
+
 @contextmanager
 def http_receiver(
     answer: Callable[[Request], tuple[int, Any]] = lambda _request: (200, {}), certificate: Path | None = None
 ) -> Iterator[Receiver]:
     """Run a server that answers as told; with a certificate it speaks TLS."""
-    server = ThreadingHTTPServer((LOOPBACK, 0), BaseHTTPRequestHandler)
+    server = _Server((LOOPBACK, 0), BaseHTTPRequestHandler)
     receiver = Receiver(server.server_address[1])
     server.RequestHandlerClass = _handler(receiver, answer)
-    server.handle_error = lambda *_words: None  # type: ignore[method-assign] - who was killed breaks connections off
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)

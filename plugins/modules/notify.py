@@ -109,6 +109,7 @@ options:
     type: int
     default: 1
 seealso:
+  - module: usdx.rollback.status_page
   - module: usdx.rollback.project_command
 """
 
