@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from . import saved_work
+from . import saved_work, told_text
 from .database_decision import loss_text
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
@@ -117,7 +117,9 @@ def _with_head(head: str, lines: list[str]) -> list[str]:
 
 
 def _command_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
-    return ["run " + "; ".join(str(item.get("name") or "a command") for item in result.get("results", []))]
+    names = "; ".join(str(item.get("name") or "a command") for item in result.get("results", []))
+    told = told_text.planned_line(result.get("messages", []))
+    return [line for line in (f"run {names}" if names else "", told) if line] or ["nobody is told"]
 
 
 def _prepare_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
@@ -301,6 +303,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             )
     lines += _no_database_line(plan)
     lines += [f"Endpoint {one['name']}: {one['seen']}" for one in _looked_at(summary["events"])]
+    lines += told_text.undelivered_lines(summary["events"])
     lines += [f"Open, to be done by a person: {check}" for check in summary["manual_checks"]]
     return [*lines, f"Journal: {summary['journal']}"]
 
