@@ -33,7 +33,11 @@ def test_the_summary_says_what_was_not_delivered_and_where_it_is() -> None:
             message("status page", "users", "failed", "connection refused"),
         ]
     }
-    events = [{"event": "step_finished", "facts": facts}, {"event": "run_finished"}, {"event": "x", "facts": {}}]
+    events: list[dict[str, Any]] = [
+        {"event": "step_finished", "facts": facts},
+        {"event": "run_finished"},
+        {"event": "x", "facts": {}},
+    ]
     assert told_text.undelivered_lines(events) == [
         "Not delivered: slack, 'S' (no answer in time); kept in /o",
         "Not delivered: status page, 'S' (connection refused); not kept",
