@@ -92,9 +92,9 @@ def _update(options: dict[str, Any]) -> tuple[Update, str]:
     key = options["incident_key"].strip()
     if not key or not key.isprintable() or len(key) > 60 or "[" in key or "]" in key:  # noqa: PLR2004 - it is shown
         raise _refused("incident_key", options["incident_key"], "1 to 60 printable characters without brackets")
-    title, message = printable(options["title"].strip(), TITLE_LIMIT), plain(options["message"]).strip()
+    title, message = printable(options["title"].strip(), TITLE_LIMIT), plain(options["body"]).strip()
     if not title or not message:
-        raise _refused("title and message", (options["title"], options["message"]), "a text for both")
+        raise _refused("title and body", (options["title"], options["body"]), "a text for both")
     message = message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 1] + "…"
     mark = f"[{key}]"
     return Update(options["state"], f"{title} {mark}", message, tuple(options["components"])), mark

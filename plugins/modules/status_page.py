@@ -14,7 +14,7 @@ author: usdx.rollback contributors (@usdx)
 description:
   - Opens an incident on a status page, moves it through its states, and resolves it. It is found again by
     O(incident_key), which ends its title in brackets.
-  - The same state and message again change nothing. V(resolved) with nothing open changes nothing and is no error.
+  - The same state and text again change nothing. V(resolved) with nothing open changes nothing and is no error.
   - A provider that does not answer, or answers with an error, is a warning unless O(on_failure=stop).
   - Statuspage, Instatus and Cachet are spoken as they document it. This was tried against servers that check the
     documented requests, not against the services themselves.
@@ -27,7 +27,7 @@ attributes:
     description: There is no diff.
   idempotent:
     support: full
-    description: Changes nothing when the incident is in this state with this message.
+    description: Changes nothing when the incident is in this state with this text.
   platform:
     support: full
     platforms: posix
@@ -47,7 +47,7 @@ options:
     description: Title of the incident, one line. It counts when the incident is opened.
     type: str
     required: true
-  message:
+  body:
     description: What users read.
     type: str
     required: true
@@ -109,7 +109,7 @@ EXAMPLES = r"""
     token: "{{ vault_statuspage_token }}"
     state: investigating
     title: Emergency rollback
-    message: Performing emergency rollback
+    body: Performing emergency rollback
     incident_key: 20261124T160728Z-960a
   delegate_to: localhost
   vars:
@@ -121,7 +121,7 @@ EXAMPLES = r"""
     path: /srv/status
     state: resolved
     title: Emergency rollback
-    message: Rollback completed. Services restored to v1.0.2
+    body: Rollback completed. Services restored to v1.0.2
     incident_key: 20261124T160728Z-960a
 """
 
@@ -169,7 +169,7 @@ ARGUMENTS = {
     "provider": {"type": "str", "choices": list(PROVIDERS), "required": True},
     "state": {"type": "str", "choices": list(STATES), "required": True},
     "title": {"type": "str", "required": True},
-    "message": {"type": "str", "required": True},
+    "body": {"type": "str", "required": True},
     "incident_key": {"type": "str", "required": True, "no_log": False},
     "components": {"type": "list", "elements": "str", "default": []},
     "page": {"type": "str", "default": ""},

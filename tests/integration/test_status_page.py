@@ -26,7 +26,7 @@ def options(provider: str, port: int = 0, **changes: Any) -> dict[str, Any]:
         "token": TOKEN,
         "state": "investigating",
         "title": "Emergency rollback",
-        "message": "Performing emergency rollback",
+        "body": "Performing emergency rollback",
         "incident_key": KEY,
         **changes,
     }

@@ -29,7 +29,7 @@ def options(provider: str, port: int = 0, **changes: Any) -> dict[str, Any]:
         "path": "",
         "state": "investigating",
         "title": "Emergency rollback",
-        "message": "Performing emergency rollback",
+        "body": "Performing emergency rollback",
         "incident_key": KEY,
         "components": ["webapp"],
         "validate_certs": True,
@@ -67,7 +67,7 @@ def test_an_incident_goes_its_way(provider: str, version: str, components: tuple
         for check in (True, False):
             again = page(asked, check=check)
             assert (again["changed"], again["delivered"], again["incident_id"]) == (False, True, "2")
-        held = {"state": "identified", "message": "We go on by hand"}
+        held = {"state": "identified", "body": "We go on by hand"}
         for step in ({"state": "identified"}, held, {"state": "monitoring"}, {"state": "resolved"}):
             assert page(asked | step)["changed"] is True
         gone = page(asked | {"state": "resolved"})
@@ -131,7 +131,7 @@ class Page(HTMLParser):
 
 
 def test_the_file_is_a_page_that_needs_nothing_else_and_shows_markup_as_text(tmp_path: Path) -> None:
-    asked = options("file", path=str(tmp_path), page="Shop <b>", message="<script>alert(1)</script> & 'more'")
+    asked = options("file", path=str(tmp_path), page="Shop <b>", body="<script>alert(1)</script> & 'more'")
     assert page(asked, check=True)["changed"]
     assert list(tmp_path.iterdir()) == []
     assert page(asked)["changed"]
@@ -141,7 +141,7 @@ def test_the_file_is_a_page_that_needs_nothing_else_and_shows_markup_as_text(tmp
     assert "<script>alert(1)</script> & 'more'" in shown.words
     assert "Investigating" in shown.words
     assert "Affected: webapp" in shown.words
-    page(asked, state="resolved", message="Services restored to v1.0.2")
+    page(asked, state="resolved", body="Services restored to v1.0.2")
     told = json.loads((tmp_path / "status.json").read_text())
     assert [one["state"] for one in told["incidents"][0]["updates"]] == ["resolved", "investigating"]
     assert "All services work" in Page((tmp_path / "index.html").read_text()).words
@@ -168,7 +168,7 @@ def test_a_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         ({"page": "../x"}, "page='../x'"),
         ({"api_url": "ftp://x"}, "api_url='ftp://x'"),
         ({"incident_key": "a]b"}, "incident_key='a]b'"),
-        ({"title": " "}, "title and message"),
+        ({"title": " "}, "title and body"),
         ({"timeout": 0}, "timeout=0"),
         ({"provider": "cachet", "api_url": ""}, "api_url=''"),
         ({"provider": "file"}, "path=''"),
