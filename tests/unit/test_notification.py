@@ -102,6 +102,16 @@ def test_bad_input_is_refused_in_check_mode_too(change: dict[str, Any], told: st
     assert "word" not in refused.value.msg
 
 
+@pytest.mark.parametrize("url", ["telepathy://word:word@x", "xoxb-word", "slack://word", "", "json://"])
+@pytest.mark.parametrize("check", [True, False])
+def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str, *, check: bool) -> None:
+    with pytest.raises(RollbackError) as refused:
+        notify(options(notifiers=[{"name": "bad", "url": url, "audiences": ["team"]}]), check=check)
+    assert refused.value.msg.startswith("The URL of the notifier 'bad', ")
+    assert "Nothing was sent." in refused.value.msg
+    assert "word" not in refused.value.msg + refused.value.next_step
+
+
 def test_a_missing_library_is_named_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notification, "apprise", None)
     with pytest.raises(RollbackError) as refused:
