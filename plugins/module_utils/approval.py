@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .report_text import name_of
+from .told_text import planned_line
 
 ROLES = {
     "on_call": "on-call engineer",
@@ -454,7 +455,9 @@ def _notified(plan: dict[str, Any]) -> str:
     runs = "announce" in plan["steps"] and "announce" not in plan["skipped"]
     result = plan["results"].get("announce", {}) if runs else {}
     names = [str(item.get("name") or "a command") for item in result.get("results", [])]
-    return f"step 1 runs {'; '.join(names)}" if names else "no command is configured: do it by hand"
+    told = planned_line([one for one in result.get("messages", []) if one["audience"] == "team"])
+    words = [f"step 1 runs {'; '.join(names)}"] if names else []
+    return "; ".join([*words, *([f"step 1 will {told}"] if told else [])]) or "no command is configured: do it by hand"
 
 
 def _approved_text(facts: dict[str, Any]) -> str:

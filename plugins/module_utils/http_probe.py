@@ -34,13 +34,15 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """A GET request. ``timeout`` is the limit in seconds of the whole answer, redirects and body included."""
+    """A request, GET by default. ``timeout`` is the limit in seconds of all of it, redirects and body included."""
 
     url: str
     timeout: float = 5.0
     ca_path: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     validate_certs: bool = True
+    method: str = "GET"
+    body: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ def _open(url: str, headers: dict[str, str], request: HttpRequest, deadline: flo
         raise NoAnswerError(f"no whole answer within {request.timeout:g} seconds")
     try:
         return urls.open_url(
-            url, headers=headers, timeout=left, validate_certs=request.validate_certs, follow_redirects="none",
+            url, data=request.body, method=request.method,
+            headers=headers, timeout=left, validate_certs=request.validate_certs, follow_redirects="none",
             decompress=False, use_netrc=False, use_proxy=urlsplit(url).hostname not in _LOOPBACK,
             http_agent="usdx.rollback", force=True,
             ca_path=request.ca_path,

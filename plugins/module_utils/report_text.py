@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from . import saved_work
+from . import saved_work, told_text
 from .checklist import checklist_lines
 from .database_decision import loss_text
 
@@ -122,7 +122,9 @@ def _with_head(head: str, lines: list[str]) -> list[str]:
 
 
 def _command_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
-    return ["run " + "; ".join(str(item.get("name") or "a command") for item in result.get("results", []))]
+    names = "; ".join(str(item.get("name") or "a command") for item in result.get("results", []))
+    told = told_text.planned_line(result.get("messages", []))
+    return [line for line in (f"run {names}" if names else "", told) if line] or ["nobody is told"]
 
 
 def _prepare_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
@@ -313,6 +315,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     lines += _no_database_line(plan)
     lines += [f"Endpoint {one['name']}: {one['seen']}" for one in _looked_at(summary["events"])]
     lines += [f"Look at {one['kind']} {one['name']}: {one['seen']}" for one in _doubtful(summary["events"])]
+    lines += told_text.undelivered_lines(summary["events"])
     lines += checklist_lines(_checklist(summary))
     return [*lines, f"Journal: {summary['journal']}"]
 
@@ -324,10 +327,11 @@ def _doubtful(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _checklist(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the manual checks as the journal has them; what it does not know is open."""
+    """Return the manual checks as the journal has them, and what else is for a person; what is not told is open."""
     told = [one for event in summary["events"] for one in event.get("facts", {}).get("checklist", [])]
     known = {one["name"]: one for one in told}
-    return [known.get(name, {"name": name, "state": "open"}) for name in summary["manual_checks"]]
+    asked = {name: {"name": name, "state": "open"} for name in summary["manual_checks"]}
+    return list({**asked, **known}.values())
 
 
 def _looked_at(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
