@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of a run, from journals of real runs: one that succeeded, and one whose last smoke test failed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
+from ansible_collections.usdx.rollback.plugins.module_utils.journal import record
+from ansible_collections.usdx.rollback.plugins.module_utils.report_files import FILES, read_report, run_report
+from ansible_collections.usdx.rollback.plugins.module_utils.report_html import report_html
+from ansible_collections.usdx.rollback.plugins.module_utils.report_junit import report_junit
+from ansible_collections.usdx.rollback.plugins.module_utils.report_markdown import escaped, report_markdown
+from ansible_collections.usdx.rollback.plugins.module_utils.run_report import Report, as_data
+
+DATA = Path(__file__).parent / "data"
+RUN = "20261124T161617Z-b8db"
+# It would run, be a template, steer a terminal, turn letters around, and break a table or a list.
+NASTY = (
+    '<script>alert(1)</script> {{ 7 * 7 }} \x1b[31m\u202egnp.exe | a * b\n- [x] done & "quoted" ]]> ' + "long " * 1000
+)
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page, as far as it matters here."""
+
+    def __init__(self, page: str) -> None:
+        """Read it."""
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag, and what it would load."""
+        self.tags.append(tag)
+        self.links += [f"{name}={value}" for name, value in attrs if name in ("src", "href") or name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        """Note a text."""
+        self.text += data
+
+
+def events(name: str) -> list[dict[str, Any]]:
+    """Return the events of a journal."""
+    told: dict[str, Any] = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+    started: dict[str, Any] = next(event for event in told["events"] if event["event"] == "run_started")
+    started["facts"].setdefault("plan", told["plan"])
+    return list(told["events"])
+
+
+def written(directory: Path, host: str, told: list[dict[str, Any]]) -> Path:
+    """Write the copy of a journal; return the directory of the run."""
+    place = directory / RUN
+    place.mkdir(exist_ok=True)
+    (place / f"{host}.jsonl").write_text("".join(json.dumps(event) + "\n" for event in told), encoding="utf-8")
+    return place
+
+
+def report_from(tmp_path: Path, *hosts: list[dict[str, Any]]) -> Report:
+    """Return the report of journals as they are read from disk."""
+    for number, told in enumerate(hosts):
+        written(tmp_path, f"host{number}", told)
+    place = tmp_path / RUN
+    run_report(str(place))
+    report = read_report(place)
+    assert json.loads((place / "report.json").read_text(encoding="utf-8")) == as_data(report)
+    return report
+
+
+def test_a_run_that_succeeded(tmp_path: Path) -> None:
+    report = report_from(tmp_path, events("succeeded_run"))
+    assert report.state == "succeeded"
+    assert re.fullmatch(r"Succeeded: v1\.0\.2 is back; (\d+) of \1 checks passed", report.headline)
+    assert report.hosts[0].failure is None
+    assert [moment.name for moment in report.moments] == [
+        "detected", "decided", "stopped", "started", "healthy", "closed",
+    ]  # fmt: skip
+    assert report.moments[0].time is None
+    assert all(moment.time for moment in report.moments[1:])
+    assert report.recovery[0] == "From detected to healthy: unknown"
+    assert [command.command.split()[1] for command in report.commands] == ["usdx.rollback.undo"]
+
+
+def test_a_run_that_failed_says_what_where_and_what_to_type(tmp_path: Path) -> None:
+    report = report_from(tmp_path, events("failed_run"))
+    (host,) = report.hosts
+    assert report.state == "failed"
+    assert report.headline == "Failed at step 6, Verify rollback"
+    assert host.failure
+    assert "failed" in host.failure.what
+    assert host.failure.untouched
+    assert host.failure.next_step
+    assert [command.command.split()[1] for command in report.commands] == ["usdx.rollback.resume", "usdx.rollback.undo"]
+    page = Page(report_html(report)).text
+    for words in (host.failure.what, host.failure.untouched, host.failure.next_step, report.commands[0].command):
+        assert words in page
+    cases = ET.fromstring(report_junit(report)).iter("testcase")  # noqa: S314 - made here
+    assert "6 Verify rollback" in [case.get("name") for case in cases if case.find("failure") is not None]
+
+
+def test_a_run_without_an_end_is_not_called_a_success(tmp_path: Path) -> None:
+    told = [event for event in events("succeeded_run") if event["event"] != "run_finished"][:8]
+    report = report_from(tmp_path, told)
+    assert report.state == "unfinished"
+    assert report.headline.startswith("Cut off, or still under way")
+    assert "usdx.rollback.resume" in report.commands[0].command
+
+
+def test_of_several_hosts_the_worst_decides(tmp_path: Path) -> None:
+    report = report_from(tmp_path, events("succeeded_run"), events("failed_run"))
+    assert report.state == "failed"
+    assert len(report.hosts) == 2
+    page = Page(report_html(report))
+    assert page.tags.count("svg") == 2
+    suites = ET.fromstring(report_junit(report)).findall("testsuite")  # noqa: S314 - made here
+    assert [int(suite.get("failures", "0")) > 0 for suite in suites] == [False, True]
+
+
+def test_what_a_journal_quotes_is_only_text(tmp_path: Path) -> None:
+    told = events("failed_run")
+    told[0]["facts"] |= {"reason": NASTY, "project": NASTY, "scenario": NASTY}
+    for event in told:
+        if event["event"] == "step_failed":
+            event["facts"] |= {"msg": NASTY, "next_step": NASTY, "checks": [
+                {"name": NASTY, "verdict": "failed", "seen": NASTY, "limit": NASTY, "seconds": 0.1},
+                {"name": NASTY, "verdict": NASTY, "seen": 7, "limit": None, "seconds": "long"},
+            ]}  # fmt: skip
+    report = report_from(tmp_path, told)
+    text = report_html(report)
+    page = Page(text)
+    assert "script" not in page.tags
+    assert page.links == []
+    assert "<script>alert(1)</script>" in page.text
+    assert "{{ 7 * 7 }}" in page.text
+    for bad in ("\x1b", "\u202e"):
+        assert bad not in text + report_markdown(report) + report_junit(report)
+    assert len(text) < 200_000
+    draft = report_markdown(report)
+    assert "<script>" not in draft
+    assert "\n- [x] done" not in draft
+    names = [case.get("name") for case in ET.fromstring(report_junit(report)).iter("testcase")]  # noqa: S314
+    assert len(names) == len(set(names))
+
+
+def test_the_page_loads_and_runs_nothing(tmp_path: Path) -> None:
+    text = report_html(report_from(tmp_path, events("succeeded_run")))
+    page = Page(text)
+    assert page.links == []
+    assert not {"script", "link", "img", "iframe", "object", "form"} & set(page.tags)
+    assert "default-src 'none'" in text
+    assert page.tags.count("h1") == 1
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+@pytest.mark.parametrize("cut", range(0, 20, 3))
+def test_a_journal_that_ends_anywhere_makes_a_report(tmp_path: Path, cut: int) -> None:
+    report = report_from(tmp_path, events("succeeded_run")[:cut])
+    assert report.state == "unfinished"
+    assert report_html(report)
+    assert report_markdown(report)
+
+
+def test_facts_of_any_shape_make_a_report(tmp_path: Path) -> None:
+    shapes: list[Any] = [
+        [],
+        "text",
+        7,
+        None,
+        {"checks": 7},
+        {"services": [1]},
+        {"results": {"a": 1}},
+        {"messages": ["x"]},
+    ]
+    for shape in shapes:
+        told = copy.deepcopy(events("succeeded_run"))
+        for event in told:
+            event["facts"] = shape
+        assert report_from(tmp_path, told).hosts
+
+
+def test_the_same_journals_give_the_same_bytes_and_private_files(tmp_path: Path) -> None:
+    place = written(tmp_path, "demo", events("succeeded_run"))
+    assert run_report(str(place), check=True)["changed"]
+    assert not (place / "report.html").exists()
+    first = run_report(str(place))
+    assert first["changed"]
+    assert {path.name for path in place.iterdir()} == {"demo.jsonl", *FILES}
+    assert {(place / name).stat().st_mode & 0o777 for name in FILES} == {0o600}
+    again = run_report(str(place))
+    assert again == {**first, "changed": False}
+
+
+def test_a_checklist_and_messages_are_shown(tmp_path: Path) -> None:
+    told = events("succeeded_run")
+    last = [event for event in told if event["event"] == "step_finished"][-1]
+    last["facts"] |= {
+        "checklist": [{"name": "Connect wallet", "state": "open", "by": "", "note": "nobody was asked"},
+                      {"name": "Open the page", "state": "done", "by": "Ann", "note": ""}],
+        "messages": [{"notifier": "chat", "audience": "team", "subject": "Rolled back", "state": "kept",
+                      "why": "connection refused"}],
+    }  # fmt: skip
+    report = report_from(tmp_path, told)
+    page = Page(report_html(report)).text
+    for words in ("Connect wallet", "nobody was asked", "kept: connection refused", "Not delivered: 1 of"):
+        assert words in page
+    draft = report_markdown(report)
+    assert "- [ ] Connect wallet" in draft
+    assert "- [x] Open the page" in draft
+
+
+def test_when_the_fault_was_noticed_is_counted(tmp_path: Path) -> None:
+    told = events("succeeded_run")
+    told[0]["facts"]["inputs"] = {"detected_at": told[0]["time"][:16] + "Z"}
+    report = report_from(tmp_path, told)
+    assert report.moments[0].time
+    assert not report.recovery[0].endswith("unknown")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("1. first", "1\\. first"), ("- a | b", "\\- a \\| b"), ("a\n\nb", "a b"), ("*x*", "\\*x\\*")]
+)
+def test_markdown_shows_a_text_as_it_is(text: str, shown: str) -> None:
+    assert escaped(text) in (shown, shown.replace("1\\.", "\\1."))
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RollbackError, match="its name is not that of a run"):
+        run_report(str(tmp_path))
+    (tmp_path / RUN).mkdir()
+    with pytest.raises(RollbackError, match="holds 0 journals"):
+        run_report(str(tmp_path / RUN))
+    with pytest.raises(RollbackError, match="cannot be read"):
+        run_report(str(tmp_path / "other" / RUN))
+
+
+def test_a_journal_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    place = written(tmp_path, "demo", events("succeeded_run"))
+    (place / "other.jsonl").symlink_to(place / "demo.jsonl")
+    told = run_report(str(place))
+    assert (told["state"], told["headline"]) == ("unreadable", "Not known: a journal of this run cannot be read")
+
+
+def test_a_journal_as_the_module_writes_it(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    record(str(state), RUN, [{"event": "run_started", "step": None, "facts": {"scenario": "rollback"}}])
+    place = tmp_path / RUN
+    place.mkdir()
+    (place / "demo.jsonl").write_bytes((state / "runs" / RUN / "journal.jsonl").read_bytes())
+    assert run_report(str(place))["state"] == "unfinished"
