@@ -59,7 +59,7 @@ files:
   description: The path of each file, by its name.
   returned: success
   type: dict
-  sample: {"report.html": "/root/.local/state/usdx-rollback/usdx-wexel/20261124T150405Z-3f9a/report.html"}
+  sample: {"report.html": "~/.local/state/usdx-rollback/usdx-wexel/20261124T150405Z-3f9a/report.html"}
 state:
   description: How the run stands; C(succeeded), C(failed), C(unfinished) or C(unreadable).
   returned: success

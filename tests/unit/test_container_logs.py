@@ -84,7 +84,7 @@ def test_garbage_is_read_and_counted() -> None:
     """Bytes that are no text, a line without an end, lines of two streams that come in pieces."""
     found = found_in([frame(bytes(range(256)) * 10 + b"\nfatal\xff\n")])
     assert found.errors == 1
-    endless = found_in([frame(b"x" * 65536) for _ in range(100)] + [frame(b" error\nerror\n")])
+    endless = found_in([frame(b"x" * 65536) for _number in range(100)] + [frame(b" error\nerror\n")])
     assert (endless.lines, endless.errors) == (2, 1)
     pieces = frame(b"er") + frame(b"pan", 2) + frame(b"ror\n") + frame(b"ic", 2)
     assert found_in([pieces]).errors == 2
@@ -103,7 +103,7 @@ def test_frames_are_the_same_however_they_are_cut(parts: list[tuple[int, bytes]]
 
 def test_of_a_line_only_its_beginning_is_kept() -> None:
     lines = Lines()
-    for _ in range(1000):
+    for _number in range(1000):
         assert list(lines.of(1, b"y" * 10_000)) == []
     (line,) = lines.of(1, b"\n")
     assert len(line) == LINE_LIMIT
@@ -111,7 +111,7 @@ def test_of_a_line_only_its_beginning_is_kept() -> None:
 
 def test_many_lines_take_little_time_and_too_many_are_cut() -> None:
     """100 000 lines that are all errors, and a log that does not end."""
-    chunk = b"".join(frame(b"2026-11-25 12:00:00 ERROR the same again and again\n") for _ in range(1000))
+    chunk = b"".join(frame(b"2026-11-25 12:00:00 ERROR the same again and again\n") for _number in range(1000))
     started = time.process_time()
     assert found_in([chunk] * 100).errors == 100_000
     assert time.process_time() - started < 10

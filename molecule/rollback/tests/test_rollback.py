@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,8 +47,19 @@ def test_the_journal_tells_what_was_done(stack: Stack, machine: Host) -> None:
     assert [event for event, _step in events[-2:]] == ["release_verified", "run_finished"]
 
 
+def test_the_report_lies_beside_the_copy_of_the_journal(stack: Stack, machine: Host) -> None:
+    (page,) = (stack.directory / "controller").glob("*/*/report.html")
+    assert {path.name for path in page.parent.iterdir()} >= {"report.html", "report.md", "report.json", "junit.xml"}
+    assert machine.file(str(page)).mode == 0o600
+    report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    assert report["state"] == "succeeded"
+    assert report["run_id"] == page.parent.name
+    assert report["before"].startswith("v1.0.3")
+
+
 def test_no_secret_is_on_record(stack: Stack, machine: Host) -> None:
     secret = machine.check_output("grep ^POSTGRES_PASSWORD= %s", str(stack.directory / "project" / ".env"))
     password = secret.partition("=")[2]
     assert len(password) > 10
-    assert machine.run("grep -r -F -e %s %s", password, str(stack.directory / "state")).rc == 1
+    for place in ("state", "controller"):
+        assert machine.run("grep -r -F -e %s %s", password, str(stack.directory / place)).rc == 1

@@ -32,6 +32,20 @@ def test_two_runs_are_on_record(stack: Stack) -> None:
     assert not (stack.directory / "state" / "lock.json").exists()
 
 
+def test_both_runs_have_a_report(stack: Stack) -> None:
+    pages = sorted((stack.directory / "controller").glob("*/*/report.json"))
+    failed, undo = [json.loads(page.read_text(encoding="utf-8")) for page in pages]
+    assert failed["headline"] == "Failed at step 6, Verify rollback"
+    (host,) = failed["hosts"]
+    assert "The project's command false failed" in host["failure"]["what"]
+    assert "Running" in host["runs_now"] or "runs" in host["runs_now"]
+    assert [command["command"].split()[1] for command in failed["commands"]] == [
+        "usdx.rollback.resume",
+        "usdx.rollback.undo",
+    ]
+    assert (undo["state"], undo["undo_of"]) == ("succeeded", failed["run_id"])
+
+
 def test_the_journal_keeps_what_had_passed_before_the_smoke_test_failed(stack: Stack) -> None:
     (event,) = [event for event in journals(stack)[0] if event["event"] == "step_failed"]
     checks = event["facts"]["checks"]
