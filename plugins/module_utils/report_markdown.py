@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!&~])")
 # What begins a list, a quotation or a ruler, or counts, at the beginning of a line.
-_LEADING = re.compile(r"^(\s*)([-+=>]|\d+[.)])")
+_LEADING = re.compile(r"^(\d{1,9}(?=[.)](?: |$))|(?=[-+=>]))")
 
 
 def escaped(text: str) -> str:
     """Return a text in one line that Markdown shows as it is, whatever it quotes."""
     line = " ".join(text.split())
-    return _LEADING.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", line))
+    return _LEADING.sub(r"\1\\", _SPECIAL.sub(r"\\\1", line))
 
 
 def report_markdown(report: Report) -> str:
