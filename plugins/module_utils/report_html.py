@@ -11,7 +11,8 @@ import math
 import re
 from typing import Any, NamedTuple
 
-from .run_report import Database, HostReport, Report, StepReport, approved_by, clock, undelivered
+from .report_text import clock
+from .run_report import Database, HostReport, Report, StepReport, approved_by, undelivered
 from .run_text import moment_text
 
 try:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .run_report import approved_by, clock, step_name, undelivered
+from .report_text import clock
+from .run_report import approved_by, step_name, undelivered
 from .run_text import moment_text
 
 if TYPE_CHECKING:

@@ -288,13 +288,14 @@ def candidate_lines(info: dict[str, Any]) -> list[str]:
     return lines if info["candidates"] else [*lines, "No tag looks like a release."]
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return seconds from the start as the runbook writes them, ``T+00:22``."""
     return f"T+{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
 
 
 def moment(plan: dict[str, Any], step: str, seconds: float) -> str:
     """Return how a line of the summary begins: when a step began, its number and its title."""
-    return f"{_clock(seconds)} {_number(plan, step)} {plan['titles'][step]['title']}"
+    return f"{clock(seconds)} {_number(plan, step)} {plan['titles'][step]['title']}"
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
@@ -310,7 +311,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             began = started.get(step, event["elapsed"])
             seconds = event["elapsed"] - began
             lines.append(
-                f"{moment(plan, step, began)}: {_outcome(event, seconds)}",
+                f"{moment(plan, step, began)}: {outcome_text(event, seconds)}",
             )
     lines += _no_database_line(plan)
     lines += [f"Endpoint {one['name']}: {one['seen']}" for one in _looked_at(summary["events"])]
@@ -340,7 +341,8 @@ def _looked_at(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for checks in found for one in checks if one["kind"] == "endpoint"]
 
 
-def _outcome(event: dict[str, Any], seconds: float) -> str:
+def outcome_text(event: dict[str, Any], seconds: float) -> str:
+    """Return what came of a step, from the event that ended it, after so many seconds."""
     facts = event.get("facts", {})
     if event["event"] == "step_skipped":
         return f"skipped: {facts.get('reason')}"

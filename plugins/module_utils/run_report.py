@@ -247,12 +247,6 @@ def _number(value: object) -> float | None:
     return float(value) if usable else None  # type: ignore[arg-type]
 
 
-def clock(seconds: float) -> str:
-    """Return seconds from the start as the runbook writes them, ``T+00:22``."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"T+{minutes:02d}:{rest:02d}"
-
-
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
