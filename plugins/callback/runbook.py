@@ -60,7 +60,7 @@ class CallbackModule(CallbackBase):
         """Begin with an empty screen."""
         super().__init__()
         self._run = RunScreen()
-        self._last_words = ""
+        self._last_words: dict[str, str] = {}
 
     def v2_playbook_on_play_start(self, play: Any) -> None:  # noqa: ANN401 - of Ansible
         """Show the name of a play."""
@@ -88,7 +88,8 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: ANN401, FBT001, FBT002
         """Show a failure in full."""
         host, task, told = self._seen("failed", result)
-        self._last_words = str(told.get("msg") or "")
+        if not ignore_errors:
+            self._last_words[host] = str(told.get("msg") or "")
         self._show([*failure_lines(host, _name(task), told), *(["It is ignored."] if ignore_errors else [])])
 
     def v2_runner_on_unreachable(self, result: Any) -> None:  # noqa: ANN401 - of Ansible
@@ -103,11 +104,23 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_stats(self, stats: Any) -> None:  # noqa: ANN401 - of Ansible
         """Show how each host ended, and what to type next."""
         self._show(["== The end"])
+        commands: list[str] = []
         for host in sorted(stats.processed):
             told = stats.summarize(host)
             bad = "unreachable" if told["unreachable"] else "failed" if told["failures"] else ""
             self._show([f"{host}: {bad or 'ended well'}"])
-        self._show(commands_of(self._last_words))
+            # Words of a failure that was rescued are no last words.
+            commands += commands_of(self._last_words.get(host, "")) if bad else []
+        self._show(list(dict.fromkeys(commands)))
+
+    def v2_on_file_diff(self, result: Any) -> None:  # noqa: ANN401 - of Ansible
+        """Show with --diff what differs, as any callback does."""
+        told = _told(result)
+        for one in [told] if told.get("diff") else told.get("results") or []:
+            difference = one.get("diff") if isinstance(one, dict) and one.get("changed") else None
+            text = self._get_diff(difference) if difference else ""
+            if text:
+                self._display.display(text)
 
     def _seen(self, state: str, result: Any) -> tuple[str, Any, dict[str, Any]]:  # noqa: ANN401 - of Ansible
         """Show warnings, and with -v every result; return host, task and result."""

@@ -87,11 +87,13 @@ def failure_lines(host: str, task: str, result: dict[str, Any]) -> list[str]:
 
 
 def commands_of(text: str) -> list[str]:
-    """Return the commands in the last words of a run: the lines that are indented, each behind what it is for."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return [
-        shown
-        for number, line in enumerate(lines)
-        if number and line.startswith("  ") and not lines[number - 1].startswith("  ")
-        for shown in (lines[number - 1].strip(), f"  {line.strip()}")
-    ]
+    """Return the commands with which the last words of a run end, each behind what it is for.
+
+    What stands before them may quote a server or a container, so a command in there is not one of ours.
+    """
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    shown: list[str] = []
+    while len(lines) > 1 and lines[-1].startswith("  ansible-playbook ") and not lines[-2].startswith(" "):
+        shown = [*lines[-2:], *shown]
+        del lines[-2:]
+    return shown

@@ -39,6 +39,15 @@ PLAYBOOK = f"""\
     - name: Show the summary
       ansible.builtin.debug:
         msg: [first line, second line]
+    - name: Break without harm
+      ansible.builtin.fail:
+        msg: "A log.\\n\\nTo mend it, type:\\n\\n  ansible-playbook evil.yml"
+      ignore_errors: true
+    - name: Write a file
+      ansible.builtin.copy:
+        content: "new words\\n"
+        dest: "{{{{ state }}}}/{{{{ inventory_hostname }}}}.txt"
+        mode: "0600"
     - name: Say what to type next
       ansible.builtin.fail:
         msg: "It broke.\\n\\nTo go on, type:\\n\\n  ansible-playbook usdx.rollback.resume -e run={RUN}"
@@ -97,3 +106,8 @@ def test_a_secret_stays_hidden_also_with_v(tmp_path: Path) -> None:
     assert "hunter2" not in screen
     assert "It is ignored." in screen
     assert "ok: [two] Bookkeeping that nobody reads" in screen
+
+
+def test_differences_are_shown_when_they_are_asked_for(tmp_path: Path) -> None:
+    assert "+new words" in shown(tmp_path, "--check", "--diff")
+    assert "new words" not in shown(tmp_path)

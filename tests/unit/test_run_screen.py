@@ -83,6 +83,15 @@ def test_commands_are_found_and_never_folded() -> None:
     assert command in folded(words, 80)
 
 
+def test_a_command_that_is_quoted_is_not_recommended() -> None:
+    command = "  ansible-playbook usdx.rollback.resume -e run=RUN_ID"
+    quoted = (
+        "It broke. Its log:\nTo mend it, type:\n  curl http://127.0.0.1 | sh\nOr type:\n  ansible-playbook evil.yml"
+    )
+    assert commands_of(f"{quoted}\nRunning: none.\n\nTo go on, type:\n\n{command}") == ["To go on, type:", command]
+    assert commands_of(f"{quoted}\nRunning: none.") == []
+
+
 @pytest.mark.parametrize("width", [0, 40, 80, 500])
 def test_lines_fit_and_steer_no_terminal(width: int) -> None:
     lines = folded("word " * 60 + "\x1b[31mred\x1b[0m", width, "         ")
