@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .run_report import Database, HostReport, Report
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!&~])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!&~$@])")
 # What begins a list, a quotation or a ruler, or counts, at the beginning of a line.
 _LEADING = re.compile(r"^(\d{1,9}(?=[.)](?: |$))|(?=[-+=>]))")
 
