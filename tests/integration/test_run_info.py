@@ -13,7 +13,14 @@ import pytest
 from harness import call_module
 
 ROLLBACK, LATER = "20261124T150405Z-3f9a", "20261124T160405Z-00ff"
-LOCK = {"run_id": LATER, "project": "shop", "scenario": "rollback", "reason": "", "since": "x", "controller": {}}
+CONTROLLER = {
+    "user": "bob", "host": "laptop", "boot_id": "b", "process_namespace": "pid:[1]", "machine_id": "m", "pid": 7,
+    "started": 9, "job": "",
+}  # fmt: skip
+LOCK = {
+    "run_id": LATER, "project": "shop", "scenario": "rollback", "reason": "", "since": "2026-11-24T16:04:05.000+00:00",
+    "journal_events": 0, "controller": CONTROLLER,
+}  # fmt: skip
 
 
 def write(state: Path, run_id: str, *events: tuple[str, str | None, dict[str, Any]]) -> None:
