@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # The words that the screen must hold, by the number of the command in converge.yml.
 MESSAGES = {
     0: ["v9.9.9", "v1.0.3", "v1.0.2", "Nothing was changed"],
-    1: ["No version was given", "v1.0.2", "v1.0.1", "images at hand: some", "-e version=v1.0.2"],
+    1: ["No version was given", "v1.0.2", "v1.0.1", "images to build or pull", "-e version=v1.0.2"],
     2: ["--force", "is not the name of a release"],
     3: ["../v1.0.2", "is not the name of a release"],
     4: ["/usr/share", "is not a git checkout"],
