@@ -549,9 +549,12 @@ def _evidence(step: str, facts: dict[str, Any]) -> str:
 
 def _checks(facts: dict[str, dict[str, Any]]) -> Iterator[Check]:
     for step, told in facts.items():
-        yield from (_check(step, one) for one in _mappings(told.get("checks")))
+        checks = _mappings(told.get("checks"))
+        yield from (_check(step, one) for one in checks)
         if step not in _MESSAGE_STEPS:
-            commands = [*_mappings(told.get("smoke_tests")), *_mappings(told.get("results"))]
+            # Journals of earlier versions hold smoke tests beside the checks only.
+            among = any(one.get("kind") == "command" for one in checks)
+            commands = [*([] if among else _mappings(told.get("smoke_tests"))), *_mappings(told.get("results"))]
             yield from (_command_check(step, one) for one in commands if "rc" in one)
         yield from (replace(_check(step, one), decides=False) for one in _mappings(told.get("looked_at")))
 
@@ -565,6 +568,7 @@ def _check(step: str, one: dict[str, Any]) -> Check:
         seen=_text(one.get("seen")),
         limit=_text(one.get("limit")) or _text(one.get("expected")),
         seconds=_number(one.get("seconds")),
+        decides=one.get("decides") is not False,
     )
 
 

@@ -36,7 +36,6 @@ class RunScreen:
         """Begin with nothing known."""
         self._titles: dict[str, dict[str, str]] = {}
         self._began: dict[tuple[str, str], float] = {}
-        self._shown: set[tuple[str, float]] = set()
         self._hosts: set[str] = set()
         self.acting = False
 
@@ -80,8 +79,9 @@ def failure_lines(host: str, task: str, result: dict[str, Any]) -> list[str]:
     lines = [f"FAILED on {host}: {task}"]
     for one in items or [result]:
         lines += [str(one.get("msg") or "no reason given")]
-        lines += [str(one[key]) for key in ("next_step",) if one.get(key)]
-        if not one.get("next_step"):
+        if one.get("next_step"):
+            lines += [str(one["next_step"])]
+        else:
             lines += [str(one[key]).strip() for key in ("stderr", "module_stderr") if one.get(key)]
     return lines
 

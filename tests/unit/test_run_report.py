@@ -219,6 +219,32 @@ def test_a_checklist_and_messages_are_shown(tmp_path: Path) -> None:
     assert "- [x] Open the page" in draft
 
 
+def test_a_smoke_test_counts_once_and_what_does_not_decide_is_no_error(tmp_path: Path) -> None:
+    told = events("succeeded_run")
+    (verified,) = [one for one in told if (one["event"], one["step"]) == ("step_finished", "verify_release")]
+    verified["facts"] |= {
+        "smoke_tests": [{"name": "test.sh", "rc": 0, "verdict": "passed"}],
+        "checks": [
+            {"name": "test.sh", "kind": "command", "verdict": "passed", "seen": "it returned 0", "decides": True},
+            {
+                "name": "webapp",
+                "kind": "log",
+                "verdict": "inconclusive",
+                "seen": "2 look like errors",
+                "decides": False,
+            },
+        ],
+    }
+    report = report_from(tmp_path, told)
+    assert [(one.name, one.decides) for one in report.hosts[0].checks if one.step == "verify_release"] == [
+        ("test.sh", True), ("webapp", False),
+    ]  # fmt: skip
+    assert re.fullmatch(r"Succeeded: v1\.0\.2 is back; (\d+) of \1 checks passed", report.headline)
+    assert "inconclusive; does not decide" in report_html(report)
+    (suite,) = ET.fromstring(report_junit(report))  # noqa: S314 - made here
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
+
+
 def test_when_the_fault_was_noticed_is_counted(tmp_path: Path) -> None:
     told = events("succeeded_run")
     told[0]["facts"]["inputs"] = {"detected_at": told[0]["time"][:16] + "Z"}
