@@ -51,6 +51,7 @@ def serving(server: Server, options: str = "TEMPLATE template0", *, may_fail: bo
     """
     live = server.create_database(options=options)
     server.execute(live, "CREATE TABLE wide (line text); CREATE TABLE seen (n int)")
+    server.execute(live, "CHECKPOINT")  # a new database has no blocks on its disk yet: a full one would not take them
     stop, told = threading.Event(), []
 
     def client() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 # Seconds between two looks; a look into a container takes some tenths of one.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _FASTEST = 1e9  # bytes per second that no load writes
+_UNSEEN = 8 << 20  # bytes that may be sent before the first look
+# Bytes written per byte sent: a row of wide text is written once to its table and once to the log, one with a small
+# number takes more than ten times its text (https://www.postgresql.org/docs/current/storage-page-layout.html).
+_GUESSED_GROWTH, _LEAST_GROWTH = 16.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Disk:
 
     def __init__(self, container: str, directories: list[str], *, local: bool, docker_host: str | None = None) -> None:
         """``local`` says that the server runs on this host, outside a container."""
-        self._directories = list(dict.fromkeys(one for one in directories if one))
+        self.directories = list(dict.fromkeys(one for one in directories if one))
         self._local = local
         self._container: Any = connect_docker(docker_host).containers.get(container) if container else None
 
@@ -60,7 +65,7 @@ class Disk:
 
     def refuse_below(self, needed: int) -> list[str]:
         """Refuse when less than ``needed`` bytes are free for a database; return a warning when that is not known."""
-        directory = self._directories[0] if self._directories else ""
+        directory = self.directories[0] if self.directories else ""
         room = self.room(directory) if directory else None
         if room is None:
             return [f"The free disk space of the server is not known from here; about {_megabytes(needed)} are needed."]
@@ -74,36 +79,84 @@ class Disk:
         return []
 
     @contextmanager
-    def watched(self, give_up: Callable[[RollbackError], None]) -> Iterator[None]:
+    def watched(self, give_up: Callable[[RollbackError], None]) -> Iterator[Callable[[int], None]]:
         """Look again and again while the block runs; call ``give_up``, from another thread, before a disk is full.
 
         It is called again with every look until the block ends: indexes are built long after the backup was read, and
         one call may come between two statements.
+
+        Gives a function to call with a number of bytes before so many are sent to the server. It waits for the next
+        look when more would be sent than the last one found safe: however fast a load is, no disk fills unseen.
         """
-        ended = threading.Event()
-        thread = threading.Thread(target=self._watch, args=(ended, give_up), daemon=True)
+        watch = _Watch(self, give_up)
+        thread = threading.Thread(target=watch.run, daemon=True)
         thread.start()
         try:
-            yield
+            yield watch.before_sending
         finally:
-            ended.set()
+            watch.end()
             thread.join()
 
-    def _watch(self, ended: threading.Event, give_up: Callable[[RollbackError], None]) -> None:
-        before: dict[str, int] = {}
+
+class _Watch:
+    """Looks at the disks when it is time, or when much was sent since the last look."""
+
+    def __init__(self, disk: Disk, give_up: Callable[[RollbackError], None]) -> None:
+        self._disk = disk
+        self._give_up = give_up
+        self._change = threading.Condition()
+        self._ended = False
+        self._sent = 0  # bytes since the last look
+        self._allowed: float = _UNSEEN
+        self._before: dict[str, int] = {}
+        self._growth = _GUESSED_GROWTH
+
+    def before_sending(self, size: int) -> None:
+        with self._change:
+            self._sent += size
+            self._change.notify_all()
+            self._change.wait_for(lambda: self._sent <= self._allowed or self._ended)
+
+    def end(self) -> None:
+        with self._change:
+            self._ended = True
+            self._change.notify_all()
+
+    def run(self) -> None:
         pause = 0.0
-        while not ended.wait(pause):
-            pause = _LONGEST_PAUSE
-            for directory in self._directories:
-                room = self.room(directory)
-                if room is None:
-                    continue
-                used = max(0, before.get(directory, room.free) - room.free)
-                before[directory] = room.free
-                spare = room.free - min(1 << 30, room.total // 20)
-                if spare < 2 * used:  # the next look may come too late
-                    give_up(_nearly_full(directory, room))
-                pause = min(pause, max(_SHORTEST_PAUSE, spare / _FASTEST))
+        while not self._is_over(pause):
+            with self._change:
+                sent = self._sent
+            pause, allowed = self._look(sent)
+            with self._change:
+                self._sent -= sent
+                self._allowed = allowed
+                self._change.notify_all()
+
+    def _is_over(self, pause: float) -> bool:
+        with self._change:
+            self._change.wait_for(lambda: self._ended or self._sent > self._allowed / 2, pause)
+            return self._ended
+
+    def _look(self, sent: int) -> tuple[float, float]:
+        """Return the seconds until the next look, and how many bytes may be sent until then."""
+        least, growth = math.inf, _LEAST_GROWTH
+        for directory in self._disk.directories:
+            room = self._disk.room(directory)
+            if room is None:
+                continue
+            used = max(0, self._before.get(directory, room.free) - room.free)
+            self._before[directory] = room.free
+            spare = room.free - min(1 << 30, room.total // 20)
+            if spare < 2 * used:  # the next look may come too late
+                self._give_up(_nearly_full(directory, room))
+                return _SHORTEST_PAUSE, math.inf  # whoever waits shall go on, and end
+            growth = max(growth, used / max(1, sent))
+            least = min(least, spare)
+        if sent > _UNSEEN / 4:  # else most of what was used may be the work of others
+            self._growth = growth
+        pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, least / _FASTEST))
+        return pause, max(_UNSEEN / 4, least / 4 / self._growth)
 
 
 def _nearly_full(directory: str, room: Room) -> RollbackError:

@@ -96,11 +96,14 @@ class Loader:
         self._given_up: RollbackError | None = None
         self.loaded = Loaded()
 
-    def load(self, reader: Reader, first: Callable[[], None], size: int = 0) -> Loaded:
+    def load(
+        self, reader: Reader, first: Callable[[], None], before_sending: Callable[[int], None], size: int = 0
+    ) -> Loaded:
         """Load everything.
 
-        ``first`` is called once the facts of the header are known and before anything is done; ``size`` is that of
-        the backup in bytes, for the progress.
+        ``first`` is called once the facts of the header are known and before anything is done, ``before_sending``
+        with the number of bytes of each piece of rows, and may wait; ``size`` is that of the backup in bytes, for the
+        progress.
 
         Raises ``DamagedBackup`` when the dump turns out not to be whole, ``RollbackError`` when the server refuses
         something or counts other rows than the dump held. The database is then good for nothing but to be dropped.
@@ -108,6 +111,7 @@ class Loader:
         with closing(self._connect()) as connection, connection.cursor() as cursor:
             self._workers = Workers(self._connect, self._jobs)
             self._cursor = cursor
+            self._before_sending = before_sending
             whole = False
             try:
                 self._read(reader, first, size)
@@ -157,6 +161,7 @@ class Loader:
             self._flush_inserts()
             self._begin_copy(event)
         elif isinstance(event, CopyRows) and self._copy_start:
+            self._before_sending(len(event.data))
             self._workers.put(Rows(self._copy, self._copy_start.sql, event.data, len(self._workers.session)))
             if self._in_order:
                 self._workers.drain()
@@ -223,6 +228,7 @@ class Loader:
 
     def _flush_inserts(self) -> None:
         if self._inserts:
+            self._before_sending(self._insert_bytes)
             label = f"rows of {self._insert_table}"
             session = len(self._workers.session)
             self._workers.put(Batch(tuple(self._inserts), label, session, table=self._insert_table))

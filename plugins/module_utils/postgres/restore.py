@@ -480,8 +480,10 @@ def _fill(run: _Restore, live: Database, name: str, size: int) -> dict[str, Any]
     loader = Loader(lambda: run.connect(name), run.options.jobs, live.owner, run.progress)
     with open_backup(run.options.backup, run.progress.done) as backup:
         reader = backup.reader
-        with _disk(run, live).watched(loader.give_up):
-            loaded = loader.load(reader, lambda: _check_facts(run.options, reader.facts, version), backup.size)
+        with _disk(run, live).watched(loader.give_up) as before_sending:
+            loaded = loader.load(
+                reader, lambda: _check_facts(run.options, reader.facts, version), before_sending, backup.size
+            )
         _check_sidecar(run.options.backup, backup)
         sha256 = backup.sha256 or _identity(run.options.backup, _Situation(live, [], []))[1]
     with run.options.login.cursor(live.name) as cursor:
