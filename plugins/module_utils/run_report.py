@@ -293,7 +293,7 @@ def _names(value: object) -> list[str]:
 def _state(runs: list[dict[str, Any]]) -> str:
     """Return how the run stands: as well as on the host where it stands worst."""
     states = {run["state"] for run in runs}
-    return next(state for state in (UNREADABLE, FAILED, UNFINISHED, SUCCEEDED) if state in states)
+    return next(state for state in (FAILED, UNREADABLE, UNFINISHED, SUCCEEDED) if state in states)
 
 
 def _headline(lead: dict[str, Any], state: str, hosts: tuple[HostReport, ...]) -> str:
@@ -306,7 +306,7 @@ def _headline(lead: dict[str, Any], state: str, hosts: tuple[HostReport, ...]) -
             return f"Undone: what was there before run {lead['undo_of']} is back; {proof}"
         return f"Succeeded: {lead['version'] or 'the release'} is back; {proof}"
     if state == UNREADABLE:
-        return "Not known: a journal of this run cannot be read"
+        return f"Not known: no journal can be read of {', '.join(host.host for host in hosts if host.state == state)}"
     worst = [host for host in hosts if host.state == state]
     where = next((f" at {_place(host)}" for host in worst if host.step), "")
     names = f" on {', '.join(host.host for host in worst)}" if len(hosts) > 1 else ""
@@ -482,7 +482,7 @@ def _failure(run: dict[str, Any], parts: dict[str, Any]) -> Failure | None:
         return Failure("The run has no end on record.", "What is untouched is not on record.",
                        "See whether it is still at work; if it is not, go on with it or undo it.")  # fmt: skip
     if run["state"] == UNREADABLE:
-        return Failure(_text(run.get("why")), "What is untouched is not on record.", "Make the journal readable.")
+        return Failure(_text(run.get("why")), "What is untouched is not on record.", _text(run.get("next_step")))
     return None
 
 
