@@ -132,7 +132,7 @@ def test_another_version_that_answers_is_found_and_named(verification: Verificat
 def test_a_release_that_is_healthy_and_slow_is_found_and_named(verification: Verification) -> None:
     """Each answer is right; users wait for it."""
     verification.seconds = 0.7
-    code, screen = verification.run({}, rollback_verify_timeout=10, rollback_verify_requests=15)
+    code, screen = verification.run({}, rollback_verify_timeout=3, rollback_verify_requests=15)
     assert code != 0, screen
     requests = next(check for check in verification.evidence()["checks"] if check["kind"] == "requests")
     assert (requests["verdict"], "500 ms" in requests["limit"]) == ("failed", True)
