@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 from .border import plain
 from .database_decision import loss_text
 from .journal import duration, parse_time, seconds_between, stamp
-from .report_text import command_for, database_changed, evidence_text, failure, name_of, step_lines, way_out_parts
+from .report_text import (
+    command_for,
+    database_changed,
+    evidence_text,
+    failure,
+    has_way_back,
+    name_of,
+    step_lines,
+    way_out_parts,
+)
 from .run_history import FAILED, SUCCEEDED, UNFINISHED, UNREADABLE
 from .run_text import first_opening, kept_lines, plan_of, who
 
@@ -333,7 +342,7 @@ def _commands(lead: dict[str, Any], state: str, runs: list[dict[str, Any]]) -> t
         return (Command("To see what is on record, type", command_for(plan_of(lead), "runs")),)
     plan = {**plan_of(lead), **{key: lead["plan"].get(key) for key in ("inventory", "target")}}
     commands = [] if state == SUCCEEDED else [Command("To go on, mend the cause and type", _command(plan, "resume"))]
-    if any(run["acted"] for run in runs):
+    if any(run["acted"] for run in runs) and has_way_back(plan):
         changed = any(_database_changed(run) for run in runs)
         undo = _command(plan, "undo", **({"accept_data_loss": "true"} if changed else {}))
         commands.append(Command("To put everything back as it was before, type", undo))
