@@ -8,6 +8,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from .causes import is_of_no_user
 from .probe import FAILED, PASSED
 from .settings import BACKUP
 
@@ -78,7 +79,8 @@ def roll_back(version: str, reason: str) -> dict[str, Any]:
     words = ["ansible-playbook", "usdx.rollback.rollback"]
     words += ["-e", f"version={version}"] if version else []
     text = "Roll back." if version else "Roll back. The command lists the releases; add -e version=."
-    words += ["-e", f'reason="{reason}"'] if version else []
+    # One word without quotes: the screen quotes the line again.
+    words += ["-e", "reason=" + re.sub(r"[^A-Za-z0-9.]+", "-", reason).strip("-")] if version else []
     return action("roll_back", text, " ".join(shlex.quote(word) for word in words))
 
 
@@ -108,9 +110,9 @@ def _switch(cause: Trouble, probes: list[Facts], known: Surroundings) -> dict[st
     if one is None or not one.has_backup:
         return None
     told = [probe for probe in probes if probe["component"] == cause.component + BACKUP]
-    works = any(probe["verdict"] == PASSED and probe["kind"] == "answers" for probe in told) and not any(
-        probe["verdict"] == FAILED for probe in told
-    )
+    told = [probe for probe in told if not is_of_no_user(probe, probes)]
+    answers = any(probe["verdict"] == PASSED and probe["kind"] == "answers" for probe in told)
+    works = answers and all(probe["verdict"] != FAILED for probe in told)
     if not works:
         return action("wait", f"{one.name} fails, and so does its backup. {_mend(cause, known)['text']}")
     if not one.env_key:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DAEMON, DNS, NETWORK, ENDPOINTS = "Docker daemon", "DNS", "network", "application"
 # Faults that mean that there is no way to the thing, or nobody behind it.
 NO_WAY = frozenset({"name", "resolver", "refused", "timeout", "unreachable", "broken"})
+NO_NAME = frozenset({"name", "resolver"})
 # Faults that may go on for long without harm: named when there is nothing worse, and they explain little.
 SOFT = frozenset({"slow", "expiring", "nearly full", "log", "pressure", "memory limit", "transaction", "slot"})
 # Of these, nothing fails today.
@@ -140,7 +141,7 @@ def troubles(probes: Iterable[Facts], known: Surroundings) -> list[Trouble]:
     failed = [
         one
         for one in everything
-        if one["verdict"] == FAILED and not one["component"].endswith(BACKUP) and not _is_of_no_user(one, everything)
+        if one["verdict"] == FAILED and not one["component"].endswith(BACKUP) and not is_of_no_user(one, everything)
     ]
     groups: dict[tuple[str, str], list[Facts]] = {}
     for one in failed:
@@ -152,16 +153,20 @@ def troubles(probes: Iterable[Facts], known: Surroundings) -> list[Trouble]:
     return sorted(found, key=lambda one: one.rank)
 
 
-def _is_of_no_user(probe: Facts, everything: list[Facts]) -> bool:
-    """Tell whether only the host finds no way to a dependency, as may well be, while its users all do."""
+def is_of_no_user(probe: Facts, everything: list[Facts]) -> bool:
+    """Tell whether only the host finds no way to a dependency, as may well be, while its users do.
+
+    A name may be known in containers only; then it is how the users fail that counts.
+    """
     if probe["from"] != HOST or probe["kind"] != "answers" or probe["fault"] not in NO_WAY:
         return False
-    of_users = [
-        one["verdict"] == PASSED
+    of_users = {
+        one["fault"]
         for one in everything
         if one["component"] == probe["component"] and one["kind"] == "answers" and one["from"] != HOST
-    ]
-    return bool(of_users) and all(of_users)
+        and one["verdict"] in (PASSED, FAILED)
+    }  # fmt: skip
+    return bool(of_users) and not of_users & (NO_NAME if probe["fault"] in NO_NAME else NO_WAY)
 
 
 def _badness(probe: Facts) -> tuple[bool, int, bool]:
@@ -219,8 +224,7 @@ def _is_cut_off(
     lost = {one["component"] for one in here}
     if lost != {name for name, where in asked if where == place and not name.endswith(BACKUP)}:
         return False
-    elsewhere = {name for name, where in reached if where != place}
-    if not lost <= elsewhere:
+    if not lost & {name for name, where in reached if where != place}:
         return False
     if len(lost) > 1:
         return True

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ..errors import RollbackError
 from ..http_probe import Background, NoAnswerError, checked_url
@@ -96,7 +97,7 @@ def _endpoint(given: dict[str, Any]) -> Dependency:
         name=ENDPOINTS, kind="http", url=url, host=address, port=port, status=tuple(given.get("status") or ()),
         contains=given.get("contains") or "", headers={k: str(v) for k, v in (given.get("headers") or {}).items()},
         timeout=float(given.get("timeout") or 5), validate_certs=given.get("validate_certs") is not False,
-        limits=limits,
+        limits=limits, label=f"{address}:{port}{urlsplit(url).path}",
     )  # fmt: skip
 
 

@@ -80,10 +80,13 @@ class Dependency:
     ca_path: str = ""
     timeout: float = 5.0
     limits: Mapping[str, float] = field(default_factory=dict)
+    label: str = ""
 
     @property
     def where(self) -> str:
         """Return host and port as a person reads them, never a path or a query, which may hold a token."""
+        if self.label:
+            return self.label
         if self.kind == "dns":
             return self.host
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -117,16 +120,16 @@ def _dependency(given: dict[str, Any]) -> Dependency:
     check_limits(limits, f"limits of the dependency {name}")
     if kind in _WITH_URL and not given.get("url"):
         raise refused("dependencies.url", "", f"the URL of the dependency {name}, which is of the kind {kind}")
-    timeout = given.get("timeout") or 5.0
+    timeout = 5.0 if given.get("timeout") is None else given["timeout"]
     if not 0 < timeout <= 60:  # noqa: PLR2004 - a minute
         raise refused("dependencies.timeout", timeout, f"more than 0 and at most 60 seconds for {name}")
+    for key in ("url", "backup_url", "reference_url"):
+        if kind in _WITH_URL and given.get(key):
+            checked_url(given[key], f"dependencies.{key}")
     host, port = _address(name, kind, given)
     plain = ("service", "env_key", "backup_url", "reference_url", "contains", "method", "ca_path")
     texts = {key: str(given.get(key) or "") for key in plain}
     texts |= {key: str(given.get(option) or "") for key, option in _LOGIN.items()}
-    for key in ("url", "backup_url", "reference_url"):
-        if kind in _WITH_URL and given.get(key):
-            checked_url(given[key], f"dependencies.{key}")
     return Dependency(
         name=name, kind=kind, url=given.get("url") or "", host=host, port=port,
         used_by=tuple(given.get("used_by") or ()), chain_id=given.get("chain_id"),

@@ -40,7 +40,7 @@ def verdict(probes: Iterable[Facts], known: Surroundings, release: Release, proj
     """Return ``verdict``, ``cause``, ``causes``, ``evidence``, ``unknown`` and ``action``."""
     everything = list(probes)
     found = troubles(everything, known)
-    causes = [one for one in roots(found, known) if not _is_idle_pressure(one, found)] if found else []
+    causes = [one for one in roots(found, known) if not _is_idle_pressure(one)] if found else []
     causes = _without_what_is_ahead(causes, release)
     unknown = _unknown(everything)
     told, action = _judged(causes, everything, known, release, project)
@@ -49,17 +49,15 @@ def verdict(probes: Iterable[Facts], known: Surroundings, release: Release, proj
         "verdict": told,
         "cause": cause,
         "causes": [_cause(one, known) for one in causes],
-        "evidence": _evidence(causes, everything, release),
+        "evidence": _evidence(causes, everything, known, release),
         "unknown": unknown,
         "action": action,
     }
 
 
-def _is_idle_pressure(one: Trouble, found: list[Trouble]) -> bool:
+def _is_idle_pressure(one: Trouble) -> bool:
     """Tell whether a host is busy and nothing suffers from it: then it only does its work."""
-    return one.fault == "pressure" and one.is_soft and not any(
-        other.layer in ("endpoints", "service", "keep", "dependency") for other in found
-    )  # fmt: skip
+    return one.fault == "pressure" and one.is_soft and not one.explains
 
 
 def _without_what_is_ahead(causes: list[Trouble], release: Release) -> list[Trouble]:
@@ -152,7 +150,7 @@ def _cause(one: Trouble, known: Surroundings) -> dict[str, Any]:
     }
 
 
-def _evidence(causes: list[Trouble], probes: list[Facts], release: Release) -> list[str]:
+def _evidence(causes: list[Trouble], probes: list[Facts], known: Surroundings, release: Release) -> list[str]:
     """Return the lines that show it: of each cause what failed, what follows from it, what is well."""
     lines: list[str] = []
     for cause in causes:
@@ -162,7 +160,7 @@ def _evidence(causes: list[Trouble], probes: list[Facts], release: Release) -> l
     lines = list(dict.fromkeys(lines))
     if len(lines) > _EVIDENCE_LIMIT:
         lines = [*lines[:_EVIDENCE_LIMIT], f"and {len(lines) - _EVIDENCE_LIMIT} more"]
-    well = sorted(_well(probes))
+    well = sorted(_well(probes, known))
     lines.append(f"Nothing wrong with: {', '.join(well)}" if well else "Nothing was found well")
     if release.began_with_it is not None:
         lines.append(
@@ -173,13 +171,14 @@ def _evidence(causes: list[Trouble], probes: list[Facts], release: Release) -> l
     return lines
 
 
-def _well(probes: list[Facts]) -> set[str]:
-    bad = {one["component"] for one in probes if one["verdict"] != PASSED}
-    return {one["component"] for one in probes} - bad - {ENDPOINTS} - {one["component"] for one in _backups(probes)}
-
-
-def _backups(probes: list[Facts]) -> list[Facts]:
-    return [one for one in probes if one["component"].endswith(BACKUP)]
+def _well(probes: list[Facts], known: Surroundings) -> set[str]:
+    """Return what was found well: dependencies and services by name, the rest as the host."""
+    bad = {one["component"] for one in probes if one["verdict"] == FAILED}
+    good = {one["component"] for one in probes if one["verdict"] == PASSED} - bad
+    named = {one.name for one in known.needed} | {*known.application, *known.keep}
+    of_host = {one for one in {*bad, *good} - named if not one.endswith(BACKUP) and one != ENDPOINTS}
+    host = {"the host"} if of_host and not of_host & bad else set()
+    return {known.name_of(one) for one in good & named} - {known.name_of(one) for one in bad} | host
 
 
 def counts(probes: Iterable[Facts]) -> dict[str, int]:

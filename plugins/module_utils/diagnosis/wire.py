@@ -158,6 +158,8 @@ def _dns_query(name: str, kind: str, server: str, deadline: Deadline) -> list[st
         labels = [one.encode("idna") for one in name.split(".")]
     except UnicodeError as error:
         raise Fault("name", f"{_shown(name)} is not a name that can be asked for") from error
+    if not all(labels):
+        raise Fault("name", f"{_shown(name)} is not a name that can be asked for")
     question = b"".join(bytes([len(one)]) + one for one in labels) + b"\0" + struct.pack("!HH", _TYPES[kind], 1)
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as link:
