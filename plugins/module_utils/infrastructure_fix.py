@@ -62,8 +62,14 @@ def _switch(name: str, where: str, dependencies: list[dict[str, Any]], found: di
 
 
 def _failing(component: str, found: dict[str, Any]) -> str:
-    bad = [one for one in found.get("probes", []) if one["component"] == component and one["verdict"] == "failed"]
+    bad = [one for one in _probes_of(component, found) if one["verdict"] == "failed"]
     return str(bad[0]["seen"]) if bad else ""
+
+
+def _probes_of(component: str, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what was seen of a component: from where it is used, else from the host, which may not know its name."""
+    probes = [one for one in found.get("probes", []) if one["component"] == component]
+    return [one for one in probes if one["from"] != "host"] or probes
 
 
 def _nothing_asked(found: dict[str, Any]) -> str:
@@ -94,8 +100,8 @@ def infrastructure_checks(found: dict[str, Any], components: list[str]) -> list[
             "verdict": one["verdict"], "seen": one["seen"], "limit": one["limit"], "seconds": one["seconds"],
             "decides": True,
         }
-        for one in found.get("probes", [])
-        if one["component"] in components
+        for component in components
+        for one in _probes_of(component, found)
     ]  # fmt: skip
 
 

@@ -142,7 +142,7 @@ def _identify_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
 def _diagnose_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     cause, action = result.get("cause") or {}, result.get("action") or {}
     lines = [str(result.get("verdict") or "not diagnosed"), str(cause.get("summary") or "no cause was found")]
-    return lines + [f"proposed: {action['text']}"] * bool(action.get("text"))
+    return lines + ([f"proposed: {action['text']}"] if action.get("text") else [])
 
 
 def _prepare_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:

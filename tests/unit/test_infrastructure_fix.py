@@ -20,10 +20,10 @@ RPC = {"name": "rpc", "kind": "rpc", "url": ADDRESS, "env_key": "RPC_URL", "back
 DEPENDENCIES: list[dict[str, Any]] = [RPC, {"name": "redis", "kind": "redis", "service": "redis"}]
 
 
-def probe(component: str, verdict: str = "failed") -> dict[str, Any]:
+def probe(component: str, verdict: str = "failed", place: str = "indexer") -> dict[str, Any]:
     """Return a probe as the diagnosis has it."""
     return {"name": f"{component} answers", "component": component, "verdict": verdict, "seen": "connection refused",
-            "limit": "answers", "from": "indexer", "seconds": 0.1}  # fmt: skip
+            "limit": "answers", "from": place, "seconds": 0.1}  # fmt: skip
 
 
 def fix(found: dict[str, Any] | None = None, **asked: Any) -> dict[str, Any]:
@@ -66,6 +66,15 @@ def test_a_switch_to_what_fails_too_is_refused() -> None:
     assert "its backup fails too: connection refused" in fix(found, switch="rpc")["refusal"]
     assert "its primary fails too" in fix(found, switch="rpc", switch_to="primary")["refusal"]
     assert fix({"probes": [probe("rpc"), probe("rpc (backup)", "inconclusive")]}, switch="rpc")["refusal"] == ""
+
+
+def test_what_counts_is_what_those_see_who_use_it() -> None:
+    """The host need not know the names of a network of containers."""
+    seen = {"probes": [probe("rpc (backup)", "failed", "host"), probe("rpc (backup)", "passed")]}
+    assert fix(seen, switch="rpc")["refusal"] == ""
+    assert [check["verdict"] for check in infrastructure_checks(seen, ["rpc (backup)"])] == ["passed"]
+    seen["probes"].pop()
+    assert "fails too" in fix(seen, switch="rpc")["refusal"]
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,32 @@ def test_the_plan_of_a_real_run() -> None:
     assert not [line for line in lines if "None" in line]
 
 
+def test_the_plan_of_work_on_the_infrastructure() -> None:
+    here = {"release": "v1.0.3", "commit": "a2496e92cf75" + "0" * 28}
+    steps = ["identify_release", "diagnose_infrastructure", "fix_infrastructure"]
+    found = {"verdict": "rollback will not help", "cause": {"summary": "redis does not answer"},
+             "action": {"text": "Restart redis."}}  # fmt: skip
+    plan = {
+        "run_id": "r", "project": "shop", "host": "web1", "directory": "/srv/shop", "reason": "slow", "steps": steps,
+        "checkout": {"before": here}, "release": here, "skipped": {}, "check_mode": True,
+        "titles": {step: {"number": "-", "title": step} for step in steps},
+        "results": {"diagnose_infrastructure": found, "fix_infrastructure": {"kind": "restart", "services": ["redis"]}},
+    }  # fmt: skip
+    assert report_text.plan_lines(plan) == [
+        "Plan of run r: project shop on web1",
+        "Release v1.0.3 (a2496e92cf75) stays. Reason: slow",
+        "       identify_release: v1.0.3 (a2496e92cf75), in /srv/shop; code and images are not touched",
+        "       diagnose_infrastructure: rollback will not help",
+        "         redis does not answer",
+        "         proposed: Restart redis.",
+        "       fix_infrastructure: restart redis, the same containers, until healthy",
+        "Database: not touched, this playbook has no step for it",
+        "Nothing was changed: this is a plan. 'changed' in the recap counts what a real run would change.",
+    ]
+    unknown = {**plan, "results": {"diagnose_infrastructure": {"verdict": "cannot tell", "cause": None}}}
+    assert "         no cause was found" in report_text.plan_lines(unknown)
+
+
 def test_the_plan_has_a_line_for_each_step_in_its_order() -> None:
     plan = load("failed_run")["plan"]
     lines = report_text.plan_lines(plan)

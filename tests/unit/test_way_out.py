@@ -51,6 +51,19 @@ def test_hosts_that_were_chosen_are_chosen_again(situation: dict[str, Any]) -> N
     assert way_out(situation).count("-e target=blue") == 2
 
 
+def test_work_on_the_infrastructure_cannot_be_undone_and_names_what_it_left_alone(situation: dict[str, Any]) -> None:
+    """Neither code, nor images, nor the database were touched."""
+    steps = ["identify_release", "diagnose_infrastructure", "fix_infrastructure"]
+    situation["plan"] |= {"steps": steps, "titles": {"fix_infrastructure": {"title": "Mend"}}}
+    situation |= {
+        "step": "fix_infrastructure", "events": [{"event": "step_started", "step": step} for step in steps],
+    }  # fmt: skip
+    text = way_out(situation)
+    assert "usdx.rollback.resume" in text
+    assert "usdx.rollback.undo" not in text
+    assert "Code, images and database were not touched: v1.0.3" in text
+
+
 def test_nothing_to_undo_when_nothing_was_stopped(situation: dict[str, Any]) -> None:
     situation["events"] = situation["events"][:1]
     text = way_out(situation)
