@@ -454,13 +454,13 @@ def test_a_backup_is_asked_like_the_first_one() -> None:
             }
         ]
     )
-    assert (one.where, backup.where, backup.chain_id, backup.backup_of) == ("a.example:443", "b:81", 5, "rpc")
+    assert (one.where, backup.where, backup.chain_id, backup.backup_of) == ("a.example:443", "b.example:81", 5, "rpc")
     assert "a.example" not in repr(one).replace("host='a.example'", "")
 
 
 def test_what_may_be_shown_of_the_options() -> None:
-    entry = {"name": "rpc", "url": "https://u:p@a.example/v2/KEY?x=1", "backup_url": None, "reference_url": "b.example:1",
-             "headers": {"X": "KEY"}}  # fmt: skip
+    urls = {"url": "https://u:p@a.example/v2/KEY?x=1", "backup_url": None, "reference_url": "b.example:1"}
+    entry = {"name": "rpc", **urls, "headers": {"X": "KEY"}}
     shown = settings.shown({"time_url": None, "endpoints": [{"url": "http://c/KEY"}], "dependencies": [entry]})
     assert "KEY" not in str(shown)
     assert shown["dependencies"][0]["url"] == "https://a.example:443"
