@@ -193,6 +193,24 @@ def test_a_container_that_reaches_nothing_of_what_others_reach() -> None:
     assert found["cause"]["explains"] == ["bank", "cache", "database"]
 
 
+def test_a_container_that_reaches_addresses_and_finds_no_names() -> None:
+    lost = [bad(name, "resolver", place="webapp") for name in ("database", "cache", "bank")]
+    found = told(*lost, good("cache", "address", "webapp"))
+    assert found["cause"]["component"] == "DNS of webapp"
+    assert (found["action"]["kind"], found["action"]["service"]) == ("restart_service", "webapp")
+
+
+def test_a_way_between_two_that_is_blocked() -> None:
+    found = told(bad("database", "timeout", place="webapp"))
+    assert found["cause"]["component"] == "network of webapp"
+    assert len(found["causes"]) == 1
+
+
+def test_a_service_that_no_user_finds_by_its_name() -> None:
+    found = told(bad("cache", "name", place="webapp"))
+    assert (cause(found), found["action"]["kind"]) == (("cache", "name"), "fix")
+
+
 def test_only_the_host_finds_no_way_to_what_its_users_reach() -> None:
     assert told(bad("cache", "name"))["cause"] is None
     found = told(bad("cache", "name"), bad("cache", "garbage", place="webapp"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .containers import EVERY
+from .network import ADDRESS
 from .probe import FAILED, HOST, PASSED
 from .settings import BACKUP
 
@@ -207,10 +208,20 @@ def _shared(everything: list[Facts], failed: list[Facts], known: Surroundings) -
     for place in dict.fromkeys(one["from"] for one in ways):
         here = [one for one in ways if one["from"] == place]
         if place != HOST and _is_cut_off(place, here, asked, reached, known):
-            found.append((f"network of {place}", "network", here))
+            found.append(_cut_off(place, here, everything))
         else:
             found += _way_out(here, place, reached, known)
     return found
+
+
+def _cut_off(place: str, here: list[Facts], everything: list[Facts]) -> tuple[str, str, list[Facts]]:
+    """Return the trouble of a container that is cut off: only of its names, when an address works."""
+    by_address = any(
+        one["kind"] == ADDRESS and one["from"] == place and one["verdict"] == PASSED for one in everything
+    )  # fmt: skip
+    if by_address and all(one["fault"] == "resolver" for one in here):
+        return f"{DNS} of {place}", "dns", here
+    return f"{NETWORK} of {place}", "network", here
 
 
 def _is_cut_off(
@@ -220,19 +231,19 @@ def _is_cut_off(
     reached: set[tuple[str, str]],
     known: Surroundings,
 ) -> bool:
-    """Tell whether a container reaches nothing of what others reach."""
+    """Tell whether a container does not reach what others reach."""
     lost = {one["component"] for one in here}
+    if all(any(name == one and where not in (place, HOST) for one, where in reached) for name in lost):
+        return True
     if lost != {name for name, where in asked if where == place and not name.endswith(BACKUP)}:
         return False
     if not lost & {name for name, where in reached if where != place}:
         return False
     if len(lost) > 1:
         return True
-    (name,) = lost
-    one = known.dependency(name)
     # A service that no user finds, though the host does, has lost its own network or name.
-    others = any((name, where) in reached for where in (one.used_by if one else ()))
-    return others or not (one and one.service)
+    one = known.dependency(next(iter(lost)))
+    return not (one and one.service)
 
 
 def _way_out(
