@@ -98,6 +98,9 @@ def test_a_busy_host_is_no_cause_while_nothing_suffers(fault: str) -> None:
     assert told(bad("cpu", fault, "pressure"))["cause"] is None
     found = told(bad("cpu", fault, "pressure"), bad("application", "slow", "endpoint"))
     assert cause(found) == ("cpu", "pressure")
+    wrong = told(bad("cpu", fault, "pressure"), bad("application", "status", "endpoint"))
+    assert cause(wrong) == ("application", "status")
+    assert any(line.startswith("The host is busy") for line in wrong["evidence"])
 
 
 # --- what follows from what -------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ SOFT = frozenset({"slow", "expiring", "nearly full", "log", "pressure", "memory 
 AHEAD = frozenset({"expiring", "nearly full", "log", "slot", "memory limit"})
 # What slowness can lead to; it makes no process end.
 _OF_SLOWNESS = frozenset({"slow", "unhealthy", "status", "timeout", "content"})
+# A host that is busy makes things late; an answer that came in time and is wrong has another reason.
+_OF_PRESSURE = frozenset({"slow", "unhealthy", "timeout"})
 _OF_CLOCK = frozenset({"tls", "lagging", "expired", "expiring"})
 _LAYERS = ("daemon", "disk", "memory", "table", "clock", "network", "dns", "dependency", "keep", "service", "endpoints")
 
@@ -311,7 +313,8 @@ def _explains(cause: Trouble, other: Trouble, known: Surroundings) -> bool:
 
 
 def _soft_explains(cause: Trouble, other: Trouble) -> bool:
-    return not cause.faults <= AHEAD and other.faults <= _OF_SLOWNESS
+    follows = _OF_PRESSURE if cause.fault == "pressure" else _OF_SLOWNESS
+    return not cause.faults <= AHEAD and other.faults <= follows
 
 
 def _affects(cause: Trouble, other: Trouble, known: Surroundings) -> bool:
