@@ -366,8 +366,11 @@ probes:
       description: Services that cannot work without this part of the host; a star stands for all.
       type: list
       elements: str
+    decides:
+      description: False where only the host finds no way to something that its users reach.
+      type: bool
 counts:
-  description: How many probes C(passed), C(failed) or were C(inconclusive).
+  description: How many of the probes that decide C(passed), C(failed) or were C(inconclusive).
   type: dict
   returned: success
 project:

@@ -7,7 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.usdx.rollback.plugins.module_utils.diagnosis.causes import Needed, Surroundings
+from ansible_collections.usdx.rollback.plugins.module_utils.diagnosis.causes import (
+    Needed,
+    Surroundings,
+    with_users_first,
+)
 from ansible_collections.usdx.rollback.plugins.module_utils.diagnosis.probe import Probe
 from ansible_collections.usdx.rollback.plugins.module_utils.diagnosis.verdict import (
     HELPS,
@@ -58,7 +62,7 @@ def told(*failed: dict[str, Any], release: Release | None = None, known: Surroun
     """Return the verdict when these probes take the place of those that pass."""
     keys = {(one["component"], one["kind"], one["from"]) for one in failed}
     rest = [one for one in WELL if (one["component"], one["kind"], one["from"]) not in keys]
-    return verdict([*rest, *failed], known, release or Release(), "shop")
+    return verdict(with_users_first([*rest, *failed]), known, release or Release(), "shop")
 
 
 def everywhere(name: str, fault: str) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from .causes import is_of_no_user
 from .probe import FAILED, PASSED
 from .settings import BACKUP
 
@@ -113,8 +112,7 @@ def _switch(cause: Trouble, probes: list[Facts], known: Surroundings) -> dict[st
     one = known.dependency(cause.component)
     if one is None or not one.has_backup:
         return None
-    told = [probe for probe in probes if probe["component"] == cause.component + BACKUP]
-    told = [probe for probe in told if not is_of_no_user(probe, probes)]
+    told = [probe for probe in probes if probe["component"] == cause.component + BACKUP and probe["decides"]]
     answers = any(probe["verdict"] == PASSED and probe["kind"] == "answers" for probe in told)
     works = answers and all(probe["verdict"] != FAILED for probe in told)
     if not works:

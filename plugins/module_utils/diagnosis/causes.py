@@ -144,7 +144,7 @@ def troubles(probes: Iterable[Facts], known: Surroundings) -> list[Trouble]:
     failed = [
         one
         for one in everything
-        if one["verdict"] == FAILED and not one["component"].endswith(BACKUP) and not is_of_no_user(one, everything)
+        if one["verdict"] == FAILED and one["decides"] and not one["component"].endswith(BACKUP)
     ]
     groups: dict[tuple[str, str], list[Facts]] = {}
     for one in failed:
@@ -156,7 +156,12 @@ def troubles(probes: Iterable[Facts], known: Surroundings) -> list[Trouble]:
     return sorted(found, key=lambda one: one.rank)
 
 
-def is_of_no_user(probe: Facts, everything: list[Facts]) -> bool:
+def with_users_first(probes: list[Facts]) -> list[Facts]:
+    """Return the probes; those that only the host fails, while the users of a thing reach it, do not decide."""
+    return [{**one, "decides": not _is_of_no_user(one, probes)} for one in probes]
+
+
+def _is_of_no_user(probe: Facts, everything: list[Facts]) -> bool:
     """Tell whether only the host finds no way to a dependency, as may well be, while its users do.
 
     A name may be known in containers only; then it is how the users fail that counts.

@@ -16,7 +16,7 @@ from ..http_probe import Background, NoAnswerError, checked_url
 from ..postgres.connection import Login
 from ..waiter import checked_seconds
 from . import host, network, postgres, redis, rpc
-from .causes import ENDPOINTS, Needed, Surroundings
+from .causes import ENDPOINTS, Needed, Surroundings, with_users_first
 from .containers import EVERY, Roles, deployed_at
 from .docker_view import container_probes, view
 from .places import ON_HOST, Place, ask, network_of
@@ -107,7 +107,7 @@ def diagnose(options: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     seen = view(settings.docker_host, settings.project, _DOCKER_SECONDS)
     probes = _probes(settings, seen)
-    facts = [one.facts() for one in probes]
+    facts = with_users_first([one.facts() for one in probes])
     known = _surroundings(settings, seen)
     deployed = deployed_at(seen.looks, settings.roles.application)
     told = verdict(facts, known, _release(settings, deployed), settings.project)

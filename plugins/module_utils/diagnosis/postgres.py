@@ -36,6 +36,11 @@ _REFUSALS = {
     "53200": ("memory", "it has no memory left"),
     "58030": ("disk", "it cannot read or write its files"),
 }
+# Of sessions that a user may not see, also what they are is hidden; those of users have a database and a user.
+_CLIENT = (
+    "coalesce(backend_type, CASE WHEN datid IS NOT NULL AND usesysid IS NOT NULL THEN 'client backend' END) "
+    "= 'client backend' AND pid <> pg_backend_pid()"
+)
 # Each gives one row. A user without pg_read_all_stats sees only its own sessions in full; the others are counted.
 _QUERIES = {
     "server": (
@@ -50,11 +55,11 @@ _QUERIES = {
         "count(*) FILTER (WHERE usename = session_user), "
         "count(*) FILTER (WHERE state LIKE 'idle in transaction%'), "
         "count(*) FILTER (WHERE query = '<insufficient privilege>') FROM pg_stat_activity "
-        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        f"WHERE {_CLIENT}"
     ),
     "holder": (
         "SELECT usename, application_name, client_addr::text, state, count(*) FROM pg_stat_activity "
-        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() "
+        f"WHERE {_CLIENT} "
         "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 1"
     ),
     "waiting": (
@@ -68,7 +73,7 @@ _QUERIES = {
     "transaction": (
         "SELECT pid, usename, application_name, state, "
         "extract(epoch FROM clock_timestamp() - xact_start)::float8 FROM pg_stat_activity "
-        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start IS NOT NULL "
+        f"WHERE {_CLIENT} AND xact_start IS NOT NULL "
         "AND application_name NOT IN ('pg_dump', 'pg_dumpall', 'pg_basebackup') ORDER BY xact_start LIMIT 1"
     ),
     "prepared": (

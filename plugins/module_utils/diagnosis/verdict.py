@@ -182,7 +182,7 @@ def _evidence(causes: list[Trouble], probes: list[Facts], known: Surroundings, r
 
 def _well(probes: list[Facts], known: Surroundings) -> set[str]:
     """Return what was found well: dependencies and services by name, the rest as the host."""
-    bad = {one["component"] for one in probes if one["verdict"] == FAILED}
+    bad = {one["component"] for one in probes if one["verdict"] == FAILED and one["decides"]}
     good = {one["component"] for one in probes if one["verdict"] == PASSED} - bad
     named = {one.name for one in known.needed} | {*known.application, *known.keep}
     of_host = {one for one in {*bad, *good} - named if not one.endswith(BACKUP) and one != ENDPOINTS}
@@ -191,6 +191,6 @@ def _well(probes: list[Facts], known: Surroundings) -> set[str]:
 
 
 def counts(probes: Iterable[Facts]) -> dict[str, int]:
-    """Return how many probes had each verdict."""
-    found = [one["verdict"] for one in probes]
+    """Return how many of the probes that decide had each verdict."""
+    found = [one["verdict"] for one in probes if one["decides"]]
     return {name: found.count(name) for name in (PASSED, FAILED, INCONCLUSIVE)}
