@@ -227,8 +227,9 @@ def test_a_login_that_fails() -> None:
     one = dependency("postgres")
     (full,) = postgres.refusal(one, RollbackError("FATAL: remaining connection slots are reserved", "x"))
     (wrong,) = postgres.refusal(one, RollbackError("password authentication failed", "x"))
+    (gone,) = postgres.refusal(one, RollbackError('FATAL: database "ledger" does not exist', "x"))
     (missing,) = postgres.refusal(one, RollbackError("psycopg2 is missing", "Install it.", exception="trace"))
-    assert [full.fault, wrong.fault, missing.verdict] == ["connections", "auth", "inconclusive"]
+    assert [full.fault, wrong.fault, gone.fault, missing.verdict] == ["connections", "auth", "database", "inconclusive"]
 
 
 # --- certificates, content --------------------------------------------------------------------------------------------

@@ -36,6 +36,16 @@ _REFUSALS = {
     "53200": ("memory", "it has no memory left"),
     "58030": ("disk", "it cannot read or write its files"),
 }
+# What libpq tells of a login that failed after the first answer; it has no code for it.
+_LOGIN_WORDS = {
+    "too many clients": "connections",
+    "remaining connection slots": "connections",
+    "too many connections": "connections",
+    "not currently accepting connections": "database",
+    '" does not exist': "database",
+    "is starting up": "starting",
+    "recovery": "starting",
+}
 # Of sessions that a user may not see, also what they are is hidden; those of users have a database and a user.
 _CLIENT = (
     "coalesce(backend_type, CASE WHEN datid IS NOT NULL AND usesysid IS NOT NULL THEN 'client backend' END) "
@@ -155,8 +165,8 @@ def refusal(one: Dependency, error: RollbackError) -> list[Probe]:
     if "exception" in error.facts:
         return [unknown(one.name, "login", f"{error.msg} {error.next_step}", limit="it lets us in")]
     words = error.msg
-    used_up = "too many clients" in words or "remaining connection slots" in words or "too many connections" in words
-    return [failed(one.name, "login", "connections" if used_up else "auth", words, limit="it lets us in")]
+    fault = next((fault for part, fault in _LOGIN_WORDS.items() if part in words), "auth")
+    return [failed(one.name, "login", fault, words, limit="it lets us in")]
 
 
 def judge_rows(one: Dependency, rows: Rows) -> list[Probe]:
