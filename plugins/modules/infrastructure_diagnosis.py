@@ -170,10 +170,10 @@ options:
             description: Share of the connections of Postgres that may be used; 90 by default.
             type: float
           max_lock_wait:
-            description: Seconds that a session of Postgres may wait for a lock; 30 by default.
+            description: Seconds that a session of Postgres may wait for a lock; 10 by default.
             type: float
           max_transaction_age:
-            description: Age of the oldest transaction of Postgres in seconds, those of pg_dump apart; 600 by default.
+            description: Age of the oldest transaction of Postgres in seconds, those of pg_dump apart; 300 by default.
             type: float
           max_replication_lag:
             description: Seconds that a replica may be behind; 60 by default.
@@ -233,7 +233,7 @@ options:
         description: Share of its limit that a container may use; 95 by default.
         type: float
       crash_restarts:
-        description: A container with so many restarts that runs only shortly is in a crash loop; 3 by default.
+        description: A container with so many restarts that runs only shortly is in a crash loop; 2 by default.
         type: float
       crash_seconds:
         description: How long shortly is, in seconds; 300 by default.
@@ -366,8 +366,11 @@ probes:
       description: Services that cannot work without this part of the host; a star stands for all.
       type: list
       elements: str
+    decides:
+      description: False where only the host finds no way to something that its users reach.
+      type: bool
 counts:
-  description: How many probes C(passed), C(failed) or were C(inconclusive).
+  description: How many of the probes that decide C(passed), C(failed) or were C(inconclusive).
   type: dict
   returned: success
 project:

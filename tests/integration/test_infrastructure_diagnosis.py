@@ -291,6 +291,20 @@ def test_a_login_that_is_refused_and_one_that_takes_no_writes(shop: Stack) -> No
     assert cause_of(outcome) == ("database", "readonly")
 
 
+def test_a_login_that_sees_only_its_own_sessions_does_not_call_the_others_well(shop: Stack) -> None:
+    with contextlib.closing(session(shop)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f"CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'")
+        try:
+            outcome = diagnosed(shop, dependencies=[database(login_user="reader")])
+        finally:
+            connection.cursor().execute("DROP ROLE reader")
+    verdicts = {one["kind"]: one["verdict"] for one in outcome["probes"] if one["component"] == "database"}
+    assert [verdicts[kind] for kind in ("login", "connections", "locks", "transactions")] == [
+        "passed", "passed", "inconclusive", "inconclusive",
+    ]  # fmt: skip
+
+
 # --- redis ------------------------------------------------------------------------------------------------------------
 
 
@@ -386,6 +400,17 @@ def test_a_container_without_its_network(shop: Stack) -> None:
         command("docker", "network", "connect", network, f"{shop.project}-webapp-1", "--alias", "webapp")
     assert outcome["cause"]["component"] == "network of webapp"
     assert outcome["verdict"] == HELPS_NOT
+
+
+def test_a_container_whose_name_server_is_gone(shop: Stack) -> None:
+    inside = ["exec", "-T", "--user", "root", "webapp", "sh", "-c"]
+    shop.compose(*inside, "cp /etc/resolv.conf /tmp/good; echo nameserver 192.0.2.1 > /etc/resolv.conf")
+    try:
+        outcome = diagnosed(shop)
+    finally:
+        shop.compose(*inside, "cat /tmp/good > /etc/resolv.conf")
+    assert outcome["cause"]["component"] == "DNS of webapp"
+    assert "192.0.2.1" in outcome["cause"]["summary"]
 
 
 def test_a_cache_without_its_network(shop: Stack) -> None:

@@ -177,8 +177,8 @@ def test_the_first_word_of_postgres(answer: dict[str, Any], expected: dict[str, 
 
 def server(**more: Any) -> dict[str, Any]:
     rows: dict[str, Any] = {
-        "server": (False, 100, 3, "off", "/data", 1000, -1, -1, True),
-        "sessions": (5, 5, 5, 0),
+        "server": (False, 100, 3, "off", 1000, -1, -1),
+        "sessions": (5, 5, 5, 0, 0),
         "holder": ("shop", "web", "10.0.0.3", "idle", 4),
         "waiting": (0, None, None),
         "transaction": (),
@@ -193,16 +193,17 @@ def server(**more: Any) -> dict[str, Any]:
     ("rows", "expected"),
     [
         ({}, {}),
-        ({"sessions": (90, 90, 90, 80)}, {"connections": "connections"}),
-        ({"server": (False, 100, 3, "off", "/data", 1000, 5, -1, True)}, {"connections": "connections"}),
-        ({"server": (False, 100, 3, "off", "/data", 1000, -1, 5, True)}, {"connections": "connections"}),
+        ({"sessions": (90, 90, 90, 80, 0)}, {"connections": "connections"}),
+        ({"server": (False, 100, 3, "off", 1000, 5, -1)}, {"connections": "connections"}),
+        ({"server": (False, 100, 3, "off", 1000, -1, 5)}, {"connections": "connections"}),
+        ({"sessions": (5, 5, 1, 0, 4)}, {"locks": "inconclusive", "transactions": "inconclusive"}),
         ({"waiting": (3, 31.0, 4711)}, {"locks": "locks"}),
         ({"waiting": (3, 5.0, 4711)}, {}),
         ({"transaction": (7, "shop", "web", "idle in transaction", 900.0)}, {"transactions": "transaction"}),
         ({"prepared": (1, 900.0)}, {"prepared transactions": "transaction"}),
-        ({"server": (False, 100, 3, "on", "/data", 1000, -1, -1, True)}, {"role": "readonly"}),
-        ({"server": (False, 100, 3, "off", "/data", 2_100_000_000, -1, -1, True)}, {"wraparound": "wraparound"}),
-        ({"server": (True, 100, 3, "off", "/data", 1000, -1, -1, True), "replay": (0, 1)}, {"role": "readonly"}),
+        ({"server": (False, 100, 3, "on", 1000, -1, -1)}, {"role": "readonly"}),
+        ({"server": (False, 100, 3, "off", 2_100_000_000, -1, -1)}, {"wraparound": "wraparound"}),
+        ({"server": (True, 100, 3, "off", 1000, -1, -1), "replay": (0, 1)}, {"role": "readonly"}),
         ({"replicas": (2, 1, 0.0)}, {"replication": "replication"}),
         ({"replicas": (2, 0, 99.0)}, {"replication": "replication"}),
         ({"slots": ("old", 2e10)}, {"replication slots": "slot"}),
@@ -217,7 +218,7 @@ def test_what_postgres_tells(rows: dict[str, Any], expected: dict[str, str]) -> 
     ("replay", "expected"), [((2.0, 1), {}), ((99.0, 1), "replication"), ((0.0, 0), "replication")]
 )
 def test_a_replica_of_postgres(replay: tuple[float, int], expected: Any) -> None:
-    rows = server(server=(True, 100, 3, "off", "/data", 1000, -1, -1, True), replay=replay)
+    rows = server(server=(True, 100, 3, "off", 1000, -1, -1), replay=replay)
     found = faults(postgres.judge_rows(dependency("postgres", replica=True), rows))
     assert found == (expected and {"replication": expected})
 
@@ -226,8 +227,9 @@ def test_a_login_that_fails() -> None:
     one = dependency("postgres")
     (full,) = postgres.refusal(one, RollbackError("FATAL: remaining connection slots are reserved", "x"))
     (wrong,) = postgres.refusal(one, RollbackError("password authentication failed", "x"))
+    (gone,) = postgres.refusal(one, RollbackError('FATAL: database "ledger" does not exist', "x"))
     (missing,) = postgres.refusal(one, RollbackError("psycopg2 is missing", "Install it.", exception="trace"))
-    assert [full.fault, wrong.fault, missing.verdict] == ["connections", "auth", "inconclusive"]
+    assert [full.fault, wrong.fault, gone.fault, missing.verdict] == ["connections", "auth", "database", "inconclusive"]
 
 
 # --- certificates, content --------------------------------------------------------------------------------------------
@@ -378,6 +380,13 @@ def test_disks_are_there_once_and_know_who_needs_them(tmp_path: Path) -> None:
     assert found.affects == {"*", "web"}
 
 
+def test_the_disk_of_a_container_that_does_not_run_is_seen_on_the_host(tmp_path: Path) -> None:
+    volume = {"Source": str(tmp_path), "Destination": "/data"}
+    one = containers.look_from({**_inspected(), "State": {"Status": "exited"}, "Mounts": [volume]})
+    (found,) = host.disks({}, [one], tmp_path)
+    assert (found.uses, found.affects) == (["web:/data"], {"web"})
+
+
 def test_a_disk_is_judged_by_share_and_size() -> None:
     disk = host.Disk("/", ["/"], {"*"})
     assert faults(host.judge_disk(disk, {**LIMITS, "min_disk_free_percent": 0, "min_inodes_free_percent": 0})) == {}
@@ -454,13 +463,13 @@ def test_a_backup_is_asked_like_the_first_one() -> None:
             }
         ]
     )
-    assert (one.where, backup.where, backup.chain_id, backup.backup_of) == ("a.example:443", "b:81", 5, "rpc")
+    assert (one.where, backup.where, backup.chain_id, backup.backup_of) == ("a.example:443", "b.example:81", 5, "rpc")
     assert "a.example" not in repr(one).replace("host='a.example'", "")
 
 
 def test_what_may_be_shown_of_the_options() -> None:
-    entry = {"name": "rpc", "url": "https://u:p@a.example/v2/KEY?x=1", "backup_url": None, "reference_url": "b.example:1",
-             "headers": {"X": "KEY"}}  # fmt: skip
+    urls = {"url": "https://u:p@a.example/v2/KEY?x=1", "backup_url": None, "reference_url": "b.example:1"}
+    entry = {"name": "rpc", **urls, "headers": {"X": "KEY"}}
     shown = settings.shown({"time_url": None, "endpoints": [{"url": "http://c/KEY"}], "dependencies": [entry]})
     assert "KEY" not in str(shown)
     assert shown["dependencies"][0]["url"] == "https://a.example:443"

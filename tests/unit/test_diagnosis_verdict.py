@@ -7,7 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.usdx.rollback.plugins.module_utils.diagnosis.causes import Needed, Surroundings
+from ansible_collections.usdx.rollback.plugins.module_utils.diagnosis.causes import (
+    Needed,
+    Surroundings,
+    with_users_first,
+)
 from ansible_collections.usdx.rollback.plugins.module_utils.diagnosis.probe import Probe
 from ansible_collections.usdx.rollback.plugins.module_utils.diagnosis.verdict import (
     HELPS,
@@ -58,7 +62,7 @@ def told(*failed: dict[str, Any], release: Release | None = None, known: Surroun
     """Return the verdict when these probes take the place of those that pass."""
     keys = {(one["component"], one["kind"], one["from"]) for one in failed}
     rest = [one for one in WELL if (one["component"], one["kind"], one["from"]) not in keys]
-    return verdict([*rest, *failed], known, release or Release(), "shop")
+    return verdict(with_users_first([*rest, *failed]), known, release or Release(), "shop")
 
 
 def everywhere(name: str, fault: str) -> list[dict[str, Any]]:
@@ -98,6 +102,9 @@ def test_a_busy_host_is_no_cause_while_nothing_suffers(fault: str) -> None:
     assert told(bad("cpu", fault, "pressure"))["cause"] is None
     found = told(bad("cpu", fault, "pressure"), bad("application", "slow", "endpoint"))
     assert cause(found) == ("cpu", "pressure")
+    wrong = told(bad("cpu", fault, "pressure"), bad("application", "status", "endpoint"))
+    assert cause(wrong) == ("application", "status")
+    assert any(line.startswith("The host is busy") for line in wrong["evidence"])
 
 
 # --- what follows from what -------------------------------------------------------------------------------------------
@@ -191,6 +198,24 @@ def test_a_container_that_reaches_nothing_of_what_others_reach() -> None:
     found = told(*(bad(name, "name", place="webapp") for name in ("database", "cache", "bank")))
     assert found["cause"]["component"] == "network of webapp"
     assert found["cause"]["explains"] == ["bank", "cache", "database"]
+
+
+def test_a_container_that_reaches_addresses_and_finds_no_names() -> None:
+    lost = [bad(name, "resolver", place="webapp") for name in ("database", "cache", "bank")]
+    found = told(*lost, good("cache", "address", "webapp"))
+    assert found["cause"]["component"] == "DNS of webapp"
+    assert (found["action"]["kind"], found["action"]["service"]) == ("restart_service", "webapp")
+
+
+def test_a_way_between_two_that_is_blocked() -> None:
+    found = told(bad("database", "timeout", place="webapp"))
+    assert found["cause"]["component"] == "network of webapp"
+    assert len(found["causes"]) == 1
+
+
+def test_a_service_that_no_user_finds_by_its_name() -> None:
+    found = told(bad("cache", "name", place="webapp"))
+    assert (cause(found), found["action"]["kind"]) == (("cache", "name"), "fix")
 
 
 def test_only_the_host_finds_no_way_to_what_its_users_reach() -> None:

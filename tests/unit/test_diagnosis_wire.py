@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import struct
 import threading
@@ -231,12 +233,12 @@ def test_a_place_that_does_not_work_says_nothing_of_what_was_asked() -> None:
 
 def test_why_the_network_of_a_container_cannot_be_entered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "does not run" in places.network_of("web", "ab" * 32, 0).why
-    monkeypatch.setattr(places.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "only root" in places.network_of("web", "ab" * 32, 7).why
-    monkeypatch.setattr(places.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(places.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
     assert "nsenter is missing" in places.network_of("web", "ab" * 32, 7).why
-    monkeypatch.setattr(places.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     assert "not seen from here" in places.network_of("web", "ab" * 32, 7, tmp_path).why
     (tmp_path / "7").mkdir()
     (tmp_path / "7/mountinfo").write_text(f"1 2 0:3 /{'ab' * 32}/hosts /etc/hosts rw - ext4 /dev/x rw\n")

@@ -8,7 +8,6 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from .causes import is_of_no_user
 from .probe import FAILED, PASSED
 from .settings import BACKUP
 
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
     from .causes import Facts, Surroundings, Trouble
 
 _NOT_RUNNING = frozenset({"stopped", "exited", "absent", "created", "dead"})
-_STUCK = frozenset({"refused", "timeout", "broken", "crash loop", "unhealthy", "oom", "busy", "garbage", "protocol"})
+_NOT_FOUND = frozenset({"unreachable", "name", "resolver"})
+_STUCK = frozenset({"refused", "timeout", "broken", "crash loop", "unhealthy", "busy", "garbage", "protocol"})
 _WAY_OUT = {
     "memory": "Free memory on the host: see what uses it with 'docker stats --no-stream' and 'top -o %MEM'.",
     "table full": "A table of the kernel is full. See what holds so many files or connections, and end that.",
@@ -95,8 +95,11 @@ def _free_disk(cause: Trouble, probes: list[Facts]) -> dict[str, Any]:
 
 
 def _mend_network(cause: Trouble) -> dict[str, Any]:
-    if cause.component.startswith("network of "):
-        service = cause.component.rpartition(" of ")[2]
+    service = cause.component.rpartition(" of ")[2] if " of " in cause.component else ""
+    if service and cause.layer == "dns":
+        text = f"Look at /etc/resolv.conf in the container of {service}; restarting the container writes it anew."
+        return action("restart_service", text, service=service)
+    if service:
         text = f"Connect the container of {service} to its networks again, and look at the firewall."
         return action("fix", text, "docker network ls", service=service)
     if cause.layer == "dns":
@@ -109,8 +112,7 @@ def _switch(cause: Trouble, probes: list[Facts], known: Surroundings) -> dict[st
     one = known.dependency(cause.component)
     if one is None or not one.has_backup:
         return None
-    told = [probe for probe in probes if probe["component"] == cause.component + BACKUP]
-    told = [probe for probe in told if not is_of_no_user(probe, probes)]
+    told = [probe for probe in probes if probe["component"] == cause.component + BACKUP and probe["decides"]]
     answers = any(probe["verdict"] == PASSED and probe["kind"] == "answers" for probe in told)
     works = answers and all(probe["verdict"] != FAILED for probe in told)
     if not works:
@@ -123,22 +125,29 @@ def _switch(cause: Trouble, probes: list[Facts], known: Surroundings) -> dict[st
 
 
 def _service_action(cause: Trouble, known: Surroundings, project: str) -> dict[str, Any] | None:
-    """Return the start or restart of the service that fails, where that can mend it."""
+    """Return what to do with the container of the service that fails, where that can mend it."""
     service = known.service_of(cause.component)
     if not service:
         return None
-    compose = f"docker compose --project-name {shlex.quote(project)}"
-    name = shlex.quote(service)
-    if cause.fault == "paused":
-        return action("fix", f"The container of {service} is paused.", f"{compose} unpause {name}", service=service)
-    if cause.fault in _NOT_RUNNING:
-        return action("start_service", f"Start {service}.", f"{compose} start {name}", service=service)
-    if cause.fault == "starting":
-        return action("wait", f"{service} starts or recovers. Wait, and diagnose again.", service=service)
-    if cause.fault in _STUCK - {"oom"}:
-        text = f"Look at the log of {service}, then restart it."
-        return action("restart_service", text, f"{compose} restart {name}", service=service)
-    return None
+    kind, text, word = _of_container(cause.fault, service)
+    command = f"docker compose --project-name {shlex.quote(project)} {word} {shlex.quote(service)}" if word else ""
+    return action(kind, text, command, service=service) if kind else None
+
+
+def _of_container(fault: str, service: str) -> tuple[str, str, str]:
+    """Return kind and words of an action, and the command of Compose; empty where the container is not at fault."""
+    if fault == "paused":
+        return "fix", f"The container of {service} is paused.", "unpause"
+    if fault in _NOT_FOUND:
+        text = f"The container of {service} is not found: connect it to its networks again, with its name as alias."
+        return "fix", text, ""
+    if fault in _NOT_RUNNING:
+        return "start_service", f"Start {service}.", "up --detach --no-deps" if fault == "absent" else "start"
+    if fault == "starting":
+        return "wait", f"{service} starts or recovers. Wait, and diagnose again.", ""
+    if fault in _STUCK:
+        return "restart_service", f"Look at the log of {service}, then restart it.", "restart"
+    return "", "", ""
 
 
 def _mend(cause: Trouble, known: Surroundings) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .containers import EVERY
+from .network import ADDRESS
 from .probe import FAILED, HOST, PASSED
 from .settings import BACKUP
 
@@ -28,6 +29,8 @@ SOFT = frozenset({"slow", "expiring", "nearly full", "log", "pressure", "memory 
 AHEAD = frozenset({"expiring", "nearly full", "log", "slot", "memory limit"})
 # What slowness can lead to; it makes no process end.
 _OF_SLOWNESS = frozenset({"slow", "unhealthy", "status", "timeout", "content"})
+# A host that is busy makes things late; an answer that came in time and is wrong has another reason.
+_OF_PRESSURE = frozenset({"slow", "unhealthy", "timeout"})
 _OF_CLOCK = frozenset({"tls", "lagging", "expired", "expiring"})
 _LAYERS = ("daemon", "disk", "memory", "table", "clock", "network", "dns", "dependency", "keep", "service", "endpoints")
 
@@ -141,7 +144,7 @@ def troubles(probes: Iterable[Facts], known: Surroundings) -> list[Trouble]:
     failed = [
         one
         for one in everything
-        if one["verdict"] == FAILED and not one["component"].endswith(BACKUP) and not is_of_no_user(one, everything)
+        if one["verdict"] == FAILED and one["decides"] and not one["component"].endswith(BACKUP)
     ]
     groups: dict[tuple[str, str], list[Facts]] = {}
     for one in failed:
@@ -153,7 +156,12 @@ def troubles(probes: Iterable[Facts], known: Surroundings) -> list[Trouble]:
     return sorted(found, key=lambda one: one.rank)
 
 
-def is_of_no_user(probe: Facts, everything: list[Facts]) -> bool:
+def with_users_first(probes: list[Facts]) -> list[Facts]:
+    """Return the probes; those that only the host fails, while the users of a thing reach it, do not decide."""
+    return [{**one, "decides": not _is_of_no_user(one, probes)} for one in probes]
+
+
+def _is_of_no_user(probe: Facts, everything: list[Facts]) -> bool:
     """Tell whether only the host finds no way to a dependency, as may well be, while its users do.
 
     A name may be known in containers only; then it is how the users fail that counts.
@@ -207,10 +215,20 @@ def _shared(everything: list[Facts], failed: list[Facts], known: Surroundings) -
     for place in dict.fromkeys(one["from"] for one in ways):
         here = [one for one in ways if one["from"] == place]
         if place != HOST and _is_cut_off(place, here, asked, reached, known):
-            found.append((f"network of {place}", "network", here))
+            found.append(_cut_off(place, here, everything))
         else:
             found += _way_out(here, place, reached, known)
     return found
+
+
+def _cut_off(place: str, here: list[Facts], everything: list[Facts]) -> tuple[str, str, list[Facts]]:
+    """Return the trouble of a container that is cut off: only of its names, when an address works."""
+    by_address = any(
+        one["kind"] == ADDRESS and one["from"] == place and one["verdict"] == PASSED for one in everything
+    )  # fmt: skip
+    if by_address and all(one["fault"] == "resolver" for one in here):
+        return f"{DNS} of {place}", "dns", here
+    return f"{NETWORK} of {place}", "network", here
 
 
 def _is_cut_off(
@@ -220,19 +238,19 @@ def _is_cut_off(
     reached: set[tuple[str, str]],
     known: Surroundings,
 ) -> bool:
-    """Tell whether a container reaches nothing of what others reach."""
+    """Tell whether a container does not reach what others reach."""
     lost = {one["component"] for one in here}
+    if all(any(name == one and where not in (place, HOST) for one, where in reached) for name in lost):
+        return True
     if lost != {name for name, where in asked if where == place and not name.endswith(BACKUP)}:
         return False
     if not lost & {name for name, where in reached if where != place}:
         return False
     if len(lost) > 1:
         return True
-    (name,) = lost
-    one = known.dependency(name)
     # A service that no user finds, though the host does, has lost its own network or name.
-    others = any((name, where) in reached for where in (one.used_by if one else ()))
-    return others or not (one and one.service)
+    one = known.dependency(next(iter(lost)))
+    return not (one and one.service)
 
 
 def _way_out(
@@ -300,7 +318,8 @@ def _explains(cause: Trouble, other: Trouble, known: Surroundings) -> bool:
 
 
 def _soft_explains(cause: Trouble, other: Trouble) -> bool:
-    return not cause.faults <= AHEAD and other.faults <= _OF_SLOWNESS
+    follows = _OF_PRESSURE if cause.fault == "pressure" else _OF_SLOWNESS
+    return not cause.faults <= AHEAD and other.faults <= follows
 
 
 def _affects(cause: Trouble, other: Trouble, known: Surroundings) -> bool:

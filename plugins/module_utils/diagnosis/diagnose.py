@@ -16,7 +16,7 @@ from ..http_probe import Background, NoAnswerError, checked_url
 from ..postgres.connection import Login
 from ..waiter import checked_seconds
 from . import host, network, postgres, redis, rpc
-from .causes import ENDPOINTS, Needed, Surroundings
+from .causes import ENDPOINTS, Needed, Surroundings, with_users_first
 from .containers import EVERY, Roles, deployed_at
 from .docker_view import container_probes, view
 from .places import ON_HOST, Place, ask, network_of
@@ -107,7 +107,7 @@ def diagnose(options: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     seen = view(settings.docker_host, settings.project, _DOCKER_SECONDS)
     probes = _probes(settings, seen)
-    facts = [one.facts() for one in probes]
+    facts = with_users_first([one.facts() for one in probes])
     known = _surroundings(settings, seen)
     deployed = deployed_at(seen.looks, settings.roles.application)
     told = verdict(facts, known, _release(settings, deployed), settings.project)
@@ -200,7 +200,7 @@ def _to_ask(settings: Settings, seen: DockerView) -> tuple[list[Asked], list[Pro
             if place.why:
                 missing.append(unknown(one.name, "answers", f"not asked from {service}: {place.why}", place=service))
             else:
-                asked.append(Asked(one, place, _questions(one, reference=False)))
+                asked.append(Asked(one, place, {**_questions(one, reference=False), **_by_address(one, seen)}))
     return asked, missing
 
 
@@ -229,6 +229,14 @@ def _from_host(one: Dependency, seen: DockerView) -> tuple[dict[str, dict[str, A
     if not box.addresses:
         return {}, failed(one.name, "answers", "unreachable", "its container is in no network", limit="it answers")
     return {name: {**question, "at_address": box.addresses[0]} for name, question in questions.items()}, None
+
+
+def _by_address(one: Dependency, seen: DockerView) -> dict[str, dict[str, Any]]:
+    """Return a further question to a service of the project: whether it is reached without its name."""
+    box = seen.running(one.service) if one.service else None
+    if box is None or not box.addresses:
+        return {}
+    return {"address": network.question(one, "tcp", at_address=box.addresses[0])}
 
 
 def _questions(one: Dependency, *, reference: bool) -> dict[str, dict[str, Any]]:
@@ -272,7 +280,7 @@ def _judged(asked: Asked, answers: dict[str, Answer]) -> list[Probe]:
     lost = next((answer for answer in answers.values() if answer["fault"] == "place"), None)
     if lost:
         return [unknown(one.name, "answers", f"not asked from {place}: {lost['why']}", place=place)]
-    probes = _JUDGES[one.kind](one, answers, place, _now())
+    probes = [*_JUDGES[one.kind](one, answers, place, _now()), *network.by_address(one, answers, place)]
     return [_of_endpoint(probe) for probe in probes] if one.name == ENDPOINTS else probes
 
 

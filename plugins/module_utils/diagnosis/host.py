@@ -76,8 +76,11 @@ def disks(places: Mapping[str, tuple[str, ...]], looks: Iterable[Look], proc: Pa
         if here:
             _add(found, here, path, affects)
     for one in looks:
+        service = one.container.service
+        if not one.pid:  # it may be down because this disk is full
+            for source, inside in one.mounts:
+                _add(found, Path(source), f"{service}:{inside}", (service,))
         for inside in _mounts(one, proc):
-            service = one.container.service
             _add(found, proc / str(one.pid) / "root" / inside.lstrip("/"), f"{service}:{inside}", (service,))
     return list(found.values())
 

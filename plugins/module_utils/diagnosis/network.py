@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .settings import Dependency
 
 Answer = dict[str, Any]
+ADDRESS = "address"
 _DAY = 24 * 3600.0
 
 
@@ -75,6 +76,20 @@ def certificate(one: Dependency, answer: Answer, place: str, now: datetime) -> l
     return [
         judged(one.name, "certificate", left < one.limits["min_tls_days"], seen, limit=limit, fault=fault, place=place)
     ]
+
+
+def by_address(one: Dependency, answers: dict[str, Answer], place: str) -> list[Probe]:
+    """Return whether a service whose name is not found is reached all the same: then only names fail."""
+    if "address" not in answers or not any(answer["fault"] in ("name", "resolver") for answer in answers.values()):
+        return []
+    answer = answers["address"]
+    seen = answer["why"] or f"it is reached at {answer['address']}, so only its name fails"
+    return [
+        judged(
+            one.name, ADDRESS, bool(answer["fault"]), seen, limit="it is reached at its address",
+            fault=answer["fault"], place=place, seconds=answer["seconds"],
+        )
+    ]  # fmt: skip
 
 
 # --- the plain kinds --------------------------------------------------------------------------------------------------

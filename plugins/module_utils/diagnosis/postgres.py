@@ -36,25 +36,40 @@ _REFUSALS = {
     "53200": ("memory", "it has no memory left"),
     "58030": ("disk", "it cannot read or write its files"),
 }
-# Each gives one row. Users that are no superusers see less: then numbers are missing, and that is said.
+# What libpq tells of a login that failed after the first answer; it has no code for it.
+_LOGIN_WORDS = {
+    "too many clients": "connections",
+    "remaining connection slots": "connections",
+    "too many connections": "connections",
+    "not currently accepting connections": "database",
+    '" does not exist': "database",
+    "is starting up": "starting",
+    "recovery": "starting",
+}
+# Of sessions that a user may not see, also what they are is hidden; those of users have a database and a user.
+_CLIENT = (
+    "coalesce(backend_type, CASE WHEN datid IS NOT NULL AND usesysid IS NOT NULL THEN 'client backend' END) "
+    "= 'client backend' AND pid <> pg_backend_pid()"
+)
+# Each gives one row. A user without pg_read_all_stats sees only its own sessions in full; the others are counted.
 _QUERIES = {
     "server": (
         "SELECT pg_is_in_recovery(), current_setting('max_connections')::int, "
         "current_setting('superuser_reserved_connections')::int, "
         "(SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'), "
-        "current_setting('data_directory', true), age(datfrozenxid), datconnlimit, "
-        "(SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user), "
-        "pg_has_role('pg_read_all_stats', 'MEMBER') FROM pg_database WHERE datname = current_database()"
+        "age(datfrozenxid), datconnlimit, (SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user) "
+        "FROM pg_database WHERE datname = current_database()"
     ),
     "sessions": (
         "SELECT count(*), count(*) FILTER (WHERE datname = current_database()), "
         "count(*) FILTER (WHERE usename = session_user), "
-        "count(*) FILTER (WHERE state LIKE 'idle in transaction%') FROM pg_stat_activity "
-        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        "count(*) FILTER (WHERE state LIKE 'idle in transaction%'), "
+        "count(*) FILTER (WHERE query = '<insufficient privilege>') FROM pg_stat_activity "
+        f"WHERE {_CLIENT}"
     ),
     "holder": (
         "SELECT usename, application_name, client_addr::text, state, count(*) FROM pg_stat_activity "
-        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() "
+        f"WHERE {_CLIENT} "
         "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 1"
     ),
     "waiting": (
@@ -68,7 +83,7 @@ _QUERIES = {
     "transaction": (
         "SELECT pid, usename, application_name, state, "
         "extract(epoch FROM clock_timestamp() - xact_start)::float8 FROM pg_stat_activity "
-        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start IS NOT NULL "
+        f"WHERE {_CLIENT} AND xact_start IS NOT NULL "
         "AND application_name NOT IN ('pg_dump', 'pg_dumpall', 'pg_basebackup') ORDER BY xact_start LIMIT 1"
     ),
     "prepared": (
@@ -150,8 +165,8 @@ def refusal(one: Dependency, error: RollbackError) -> list[Probe]:
     if "exception" in error.facts:
         return [unknown(one.name, "login", f"{error.msg} {error.next_step}", limit="it lets us in")]
     words = error.msg
-    used_up = "too many clients" in words or "remaining connection slots" in words or "too many connections" in words
-    return [failed(one.name, "login", "connections" if used_up else "auth", words, limit="it lets us in")]
+    fault = next((fault for part, fault in _LOGIN_WORDS.items() if part in words), "auth")
+    return [failed(one.name, "login", fault, words, limit="it lets us in")]
 
 
 def judge_rows(one: Dependency, rows: Rows) -> list[Probe]:
@@ -162,8 +177,8 @@ def judge_rows(one: Dependency, rows: Rows) -> list[Probe]:
 
 def _connections(one: Dependency, rows: Rows) -> list[Probe]:
     """Judge the fullest of the limits: of the server, of the database, of the user."""
-    _recovery, most, reserved, _read_only, _directory, _age, of_database, of_user, _all = rows["server"]
-    total, here, mine, idle = rows["sessions"]
+    _recovery, most, reserved, _read_only, _age, of_database, of_user = rows["server"]
+    total, here, mine, idle, _hidden = rows["sessions"]
     counts = [("the server", total, most - reserved), ("the database", here, of_database), ("the user", mine, of_user)]
     limited = [(name, used, limit) for name, used, limit in counts if limit is not None and limit > 0]
     name, used, limit = max(limited, key=lambda count: count[1] / count[2])
@@ -186,22 +201,31 @@ def _holder(row: tuple[Any, ...]) -> str:
     return f"; most, {number}, are of {who}, {state or 'state unknown'}"
 
 
+def _hidden(one: Dependency, kind: str, rows: Rows, limit: str) -> list[Probe]:
+    """Say what cannot be seen, where nothing was found: sessions of other users hide when they began."""
+    hidden = rows["sessions"][4]
+    why = f"{hidden} sessions of other users are not seen (grant the login pg_read_all_stats)"
+    return [unknown(one.name, kind, why, limit=limit)] if hidden else []
+
+
 def _waiting(one: Dependency, rows: Rows) -> list[Probe]:
     number, seconds, blocker = rows["waiting"]
     limit = one.limits["max_lock_wait"]
     seconds = seconds or 0.0
+    words = f"no wait longer than {limit:g} s"
+    hidden = [] if number else _hidden(one, "locks", rows, words)
     seen = f"{number} sessions wait for locks, the longest for {seconds:.0f} s" if number else "nobody waits for locks"
     seen += f"; session {blocker} holds them up" if blocker else ""
-    return [
-        judged(one.name, "locks", seconds > limit, seen, limit=f"no wait longer than {limit:g} s", fault="locks"),
-    ]
+    return hidden or [judged(one.name, "locks", seconds > limit, seen, limit=words, fault="locks")]
 
 
 def _transaction(one: Dependency, rows: Rows) -> list[Probe]:
     limit = one.limits["max_transaction_age"]
     words = f"none older than {limit:g} s"
     if not rows["transaction"]:
-        return [passed(one.name, "transactions", "none is open", limit=words)]
+        return _hidden(one, "transactions", rows, words) or [
+            passed(one.name, "transactions", "none is open", limit=words)
+        ]
     pid, user, application, state, seconds = rows["transaction"]
     name = f" ({printable(application, 40)})" if application else ""
     seen = f"the oldest is {seconds:.0f} s old: session {pid} of {user}{name}, {state}"
@@ -255,7 +279,7 @@ def _slots(one: Dependency, rows: Rows) -> list[Probe]:
 
 
 def _wraparound(one: Dependency, rows: Rows) -> list[Probe]:
-    age = rows["server"][5]
+    age = rows["server"][4]
     if age <= _WRAPAROUND:
         return []
     seen = f"its transaction counter is nearly used up (age {age}); soon it takes no writes"

@@ -49,6 +49,7 @@ class Probe:
             "from": self.place,
             "seconds": round(self.seconds, 3),
             "affects": list(self.affects),
+            "decides": True,
         }
 
 

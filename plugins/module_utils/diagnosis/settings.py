@@ -29,8 +29,8 @@ DEPENDENCY_LIMITS: dict[str, float] = {
     "max_block_age": 300,
     "min_tls_days": 14,
     "max_connections_percent": 90,
-    "max_lock_wait": 30,
-    "max_transaction_age": 600,
+    "max_lock_wait": 10,
+    "max_transaction_age": 300,
     "max_replication_lag": 60,
     "max_memory_percent": 95,
 }
@@ -45,7 +45,7 @@ HOST_LIMITS: dict[str, float] = {
     "max_clock_offset": 5,
     "max_log_megabytes": 2000,
     "max_container_memory_percent": 95,
-    "crash_restarts": 3,
+    "crash_restarts": 2,
     "crash_seconds": 300,
 }
 

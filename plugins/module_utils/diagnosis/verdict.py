@@ -40,8 +40,9 @@ def verdict(probes: Iterable[Facts], known: Surroundings, release: Release, proj
     """Return ``verdict``, ``cause``, ``causes``, ``evidence``, ``unknown`` and ``action``."""
     everything = list(probes)
     found = troubles(everything, known)
-    causes = [one for one in roots(found, known) if not _is_idle_pressure(one)] if found else []
-    causes = _without_what_is_ahead(causes, release)
+    deepest = roots(found, known) if found else []
+    busy = [one for one in deepest if _is_idle_pressure(one)]
+    causes = _without_what_is_ahead([one for one in deepest if one not in busy], release)
     unknown = _unknown(everything)
     told, action = _judged(causes, everything, known, release, project)
     cause = _cause(causes[0], known) if causes else None
@@ -49,7 +50,7 @@ def verdict(probes: Iterable[Facts], known: Surroundings, release: Release, proj
         "verdict": told,
         "cause": cause,
         "causes": [_cause(one, known) for one in causes],
-        "evidence": _evidence(causes, everything, known, release),
+        "evidence": [*_evidence(causes, everything, known, release), *_busy_lines(busy)],
         "unknown": unknown,
         "action": action,
     }
@@ -58,6 +59,14 @@ def verdict(probes: Iterable[Facts], known: Surroundings, release: Release, proj
 def _is_idle_pressure(one: Trouble) -> bool:
     """Tell whether a host is busy and nothing suffers from it: then it only does its work."""
     return one.fault == "pressure" and one.is_soft and not one.explains
+
+
+def _busy_lines(busy: list[Trouble]) -> list[str]:
+    return [f"The host is busy, and nothing is seen to suffer from it: {_shown(one)}" for one in busy]
+
+
+def _shown(one: Trouble) -> str:
+    return f"{one.component}: {one.probes[0]['seen']}"
 
 
 def _without_what_is_ahead(causes: list[Trouble], release: Release) -> list[Trouble]:
@@ -145,7 +154,7 @@ def _cause(one: Trouble, known: Surroundings) -> dict[str, Any]:
         "component": one.component,
         "fault": one.fault,
         "service": known.service_of(one.component),
-        "summary": f"{one.component}: {one.probes[0]['seen']}",
+        "summary": _shown(one),
         "explains": sorted(set(one.explains)),
     }
 
@@ -173,7 +182,7 @@ def _evidence(causes: list[Trouble], probes: list[Facts], known: Surroundings, r
 
 def _well(probes: list[Facts], known: Surroundings) -> set[str]:
     """Return what was found well: dependencies and services by name, the rest as the host."""
-    bad = {one["component"] for one in probes if one["verdict"] == FAILED}
+    bad = {one["component"] for one in probes if one["verdict"] == FAILED and one["decides"]}
     good = {one["component"] for one in probes if one["verdict"] == PASSED} - bad
     named = {one.name for one in known.needed} | {*known.application, *known.keep}
     of_host = {one for one in {*bad, *good} - named if not one.endswith(BACKUP) and one != ENDPOINTS}
@@ -182,6 +191,6 @@ def _well(probes: list[Facts], known: Surroundings) -> set[str]:
 
 
 def counts(probes: Iterable[Facts]) -> dict[str, int]:
-    """Return how many probes had each verdict."""
-    found = [one["verdict"] for one in probes]
+    """Return how many of the probes that decide had each verdict."""
+    found = [one["verdict"] for one in probes if one["decides"]]
     return {name: found.count(name) for name in (PASSED, FAILED, INCONCLUSIVE)}
