@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .border import plain
 from .database_decision import loss_text
 from .journal import duration, parse_time, seconds_between, stamp
+from .monitoring_text import told_lines
 from .report_text import command_for, database_changed, evidence_text, failure, name_of, step_lines, way_out_parts
 from .run_history import FAILED, SUCCEEDED, UNFINISHED, UNREADABLE
 from .run_text import first_opening, kept_lines, plan_of, who
@@ -156,6 +157,7 @@ class HostReport:
     checklist: tuple[ChecklistItem, ...]
     messages: tuple[Message, ...]
     failure: Failure | None
+    notes: tuple[str, ...]
     resumed: int
     damaged_lines: int
 
@@ -431,6 +433,7 @@ def _host(run: dict[str, Any]) -> HostReport:
         checklist=tuple(_checklist(run, facts)),
         messages=tuple(_messages(facts)),
         failure=_failure(run, parts),
+        notes=tuple(_notes(run)),
         resumed=run["resumed"],
         damaged_lines=run["damaged_lines"],
     )
@@ -639,6 +642,14 @@ def _kept(run: dict[str, Any], plan: dict[str, Any]) -> list[str]:
         return kept_lines(run, plan)
     except _MISSHAPEN:
         return ["not on record in a form that can be read"]
+
+
+def _notes(run: dict[str, Any]) -> list[str]:
+    """Return what happened beside the steps: silenced alerts, and the annotation in Grafana."""
+    try:
+        return told_lines(run["events"])
+    except _MISSHAPEN:
+        return ["what is on record of silenced alerts cannot be read"]
 
 
 def _kept_until(run: dict[str, Any]) -> str:
