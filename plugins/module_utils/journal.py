@@ -30,6 +30,8 @@ EVENTS = (
     "release_verified",
     "run_finished",
     "follow_up",
+    "alerts_silenced",
+    "silence_ended",
 )
 _STATES = {"step_started": "running", "step_finished": "done", "step_failed": "failed", "step_skipped": "skipped"}
 _RUN_ID = re.compile(r"[0-9TZ]+-[0-9a-f]+")
@@ -82,6 +84,11 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours:,} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def clock(seconds: float) -> str:
+    """Return seconds from the start as the runbook writes them, ``T+00:22``."""
+    return f"T+{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
 
 
 def journal_path(state_directory: str, run_id: str) -> str:

@@ -8,26 +8,24 @@ an empty list and not 0; 0/0 gives the text "NaN"; numbers are texts; /api/v1/al
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlencode
 
+from .alert_silence import SILENCES, mark_of, own_silences
 from .errors import RollbackError
-from .http_probe import BODY_LIMIT, HttpRequest, NoAnswerError, begin_fetch, checked_url, printable
+from .http_probe import NoAnswerError, printable
 from .journal import utc_now
+from .monitoring_server import server_of
 from .postgres.sidecar import parse_moment, write_moment
-from .verify import parse_json
 from .waiter import checked_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .http_probe import Background, HttpAnswer
+    from .monitoring_server import Server
 
 CHECK_LIMIT = 50
 ROUND_LIMIT = 1000
@@ -144,63 +142,12 @@ def _checked_alerts(options: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if alerts["fail_after"] < 0:
         raise refused("alerts.fail_after", alerts["fail_after"], "0 or more; 0 never ends the watch early")
+    if alerts.get("run_id"):
+        mark_of(alerts["run_id"])
     return dict(alerts)
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Server:
-    """A Prometheus or an Alertmanager."""
-
-    name: str
-    url: str
-    headers: dict[str, str] = field(repr=False)
-    timeout: float
-    validate_certs: bool
-    ca_path: str | None
-
-    def begin(self, path: str, **query: str) -> Background[HttpAnswer]:
-        """Begin to ask; ``finished`` waits for the answer."""
-        url = f"{self.url.rstrip('/')}{path}?{urlencode(query)}"
-        return begin_fetch(
-            HttpRequest(
-                url,
-                timeout=self.timeout,
-                headers=self.headers,
-                validate_certs=self.validate_certs,
-                ca_path=self.ca_path,
-            )
-        )
-
-    def parsed(self, pending: Background[HttpAnswer]) -> tuple[int, Any]:
-        """Return status and JSON of an answer; ``NoAnswerError`` says why there is none."""
-        try:
-            answer = pending.result()
-        except NoAnswerError as error:
-            raise NoAnswerError(f"{self.name} does not answer: {error}") from error
-        if not answer.whole:
-            raise NoAnswerError(f"{self.name} answers more than {BODY_LIMIT} bytes")
-        try:
-            return answer.status, parse_json(answer.body)
-        except (ValueError, RecursionError) as error:
-            raise NoAnswerError(f"{self.name} answers status {answer.status} without JSON") from error
-
-
-def server_of(options: dict[str, Any], name: str, option: str) -> Server | None:
-    """Return the server that an option names, if it names one."""
-    if not options.get(option):
-        return None
-    headers = {}
-    if options.get("bearer_token"):
-        headers["Authorization"] = f"Bearer {options['bearer_token']}"
-    elif options.get("username"):
-        pair = f"{options['username']}:{options.get('password') or ''}"
-        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    timeout = checked_seconds(options["request_timeout"], "request_timeout", 0.1)
-    url = checked_url(options[option], option)
-    return Server(name, url, headers, timeout, options["validate_certs"], options.get("ca_path"))
 
 
 def ask(options: dict[str, Any]) -> dict[str, Any]:
@@ -211,9 +158,9 @@ def ask(options: dict[str, Any]) -> dict[str, Any]:
     pending = {check["name"]: _begin_check(prometheus, check) for check in checked["checks"]} if prometheus else {}
     alerts = None
     if checked["alerts"] and alertmanager:  # it knows of silences, Prometheus does not
-        alerts = _begin_alerts(alertmanager, _FIRING, checked["alerts"])
+        alerts = _begin_alerts(alertmanager, checked["alerts"])
     elif checked["alerts"] and prometheus:
-        alerts = _begin_alerts(prometheus, {"path": "/api/v1/alerts"}, checked["alerts"])
+        alerts = _begin_firing(prometheus, {"path": "/api/v1/alerts"}, checked["alerts"], frozenset)
     readings = {name: {part: finish()._asdict() for part, finish in parts.items()} for name, parts in pending.items()}
     return {"changed": False, "options": checked, "readings": readings, "alerts": alerts() if alerts else None}
 
@@ -236,12 +183,30 @@ def _begin_query(server: Server, check: dict[str, Any], moment: dict[str, str]) 
     return finish
 
 
-def _begin_alerts(server: Server, query: dict[str, str], wanted: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+def _begin_alerts(server: Server, wanted: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+    """Begin to ask Alertmanager; what a silence of this very run hides is asked for, too."""
+    run_id = wanted.get("run_id")
+    if not run_id:
+        return _begin_firing(server, _FIRING, wanted, frozenset)
+    silences = server.begin(SILENCES)
+
+    def own() -> frozenset[str]:
+        status, answer = server.parsed(silences)
+        if status != _OK:
+            raise NoAnswerError(f"the silences cannot be read, status {status}")
+        return frozenset(silence.identity for silence in own_silences(answer, run_id))
+
+    return _begin_firing(server, {**_FIRING, "silenced": "true"}, wanted, own)
+
+
+def _begin_firing(
+    server: Server, query: dict[str, str], wanted: dict[str, Any], own: Callable[[], frozenset[str]]
+) -> Callable[[], dict[str, Any]]:
     pending = server.begin(**query)
 
     def finish() -> dict[str, Any]:
         try:
-            return read_alerts(wanted, *server.parsed(pending))
+            return read_alerts(wanted, *server.parsed(pending), own())
         except NoAnswerError as error:
             return {"firing": None, "why": str(error)}
 
@@ -288,10 +253,16 @@ def _number(data: dict[str, Any]) -> Reading:
     return Reading(value) if math.isfinite(value) else Reading(None, f"no finite number: {value:+g}")
 
 
-def read_alerts(wanted: dict[str, Any], status: int, answer: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON from outside
+def read_alerts(
+    wanted: dict[str, Any],
+    status: int,
+    answer: Any,  # noqa: ANN401 - JSON from outside
+    own: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
     """Return the alerts that fire, of an answer of Alertmanager (a list) or of Prometheus; pending ones do not.
 
-    ``wanted`` names alerts that are left out (``ignore``) and labels that an alert must have to count.
+    ``wanted`` names alerts that are left out (``ignore``) and labels that an alert must have to count. What nothing
+    but the silences ``own`` hides fires, too.
     """
     found = answer
     if isinstance(answer, dict):
@@ -299,7 +270,7 @@ def read_alerts(wanted: dict[str, Any], status: int, answer: Any) -> dict[str, A
         found = data.get("alerts") if isinstance(data, dict) else None
     if status != _OK or not isinstance(found, list) or not all(map(_is_alert, found)):
         return {"firing": None, "why": f"the alerts cannot be read, status {status}"}
-    firing = [_alert(one) for one in found if _state(one) in ("firing", "active") and _counts(one["labels"], wanted)]
+    firing = [_alert(one) for one in found if _fires(one, own) and _counts(one["labels"], wanted)]
     return {"firing": firing[:ALERT_LIMIT], "count": len(firing), "why": ""}
 
 
@@ -311,6 +282,16 @@ def _state(one: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON from outside
     """Return the state of an alert: of Prometheus pending or firing, of Alertmanager active or another."""
     status = one.get("status")
     return status.get("state") if isinstance(status, dict) else one.get("state")
+
+
+def _fires(one: dict[str, Any], own: frozenset[str]) -> bool:
+    if _state(one) in ("firing", "active"):
+        return True
+    status = one.get("status")
+    if not isinstance(status, dict) or status.get("state") != "suppressed" or status.get("inhibitedBy"):
+        return False
+    hiding = status.get("silencedBy")
+    return isinstance(hiding, list) and bool(hiding) and all(silence in own for silence in hiding)
 
 
 def _counts(labels: dict[str, Any], wanted: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ import math
 import re
 from typing import Any, NamedTuple
 
-from .report_text import clock
+from .journal import clock
 from .run_report import Database, HostReport, Report, StepReport, approved_by, undelivered
 from .run_text import moment_text
 
@@ -134,6 +134,7 @@ Reason: {{ report.reason }}</p>
 <h2>Timeline{{ on(host) }}</h2>
 <p class="soft">{{ timeline_words(host) }}</p>
 {{ drawing(chart(host)) }}
+{% if host.notes %}<ul>{% for line in host.notes %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
 {{ table(["Step", "Runbook", "Began", "Took", "What came of it"], step_rows(host)) }}
 <details><summary>What was planned</summary>{{ table(["Step", "Planned"], plan_rows(host)) }}</details>
 <h2>What was checked{{ on(host) }}</h2>

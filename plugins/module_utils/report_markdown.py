@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .report_text import clock
+from .journal import clock
 from .run_report import approved_by, step_name, undelivered
 from .run_text import moment_text
 
@@ -88,6 +88,7 @@ def _host(host: HostReport, name: str) -> list[str]:
         ]  # fmt: skip
     else:
         lines += [escaped(host.runs_now), ""]
+    lines += [*[f"- {escaped(line)}" for line in host.notes], *([""] if host.notes else [])]
     lines += _database(host.database, name)
     not_passed = [check for check in host.checks if check.verdict != "passed"]
     lines += [f"Checks: {len(host.checks) - len(not_passed)} of {len(host.checks)} passed.", ""]

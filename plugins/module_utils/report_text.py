@@ -10,10 +10,11 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from . import saved_work, told_text
+from . import monitoring_text, saved_work, told_text
 from .checklist import checklist_lines
 from .database_decision import loss_text
 from .infrastructure_fix import infrastructure_lines
+from .journal import clock
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
@@ -93,6 +94,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     for step in plan["steps"]:
         lines += _with_head(f"{_number(plan, step)} {plan['titles'][step]['title']}: ", step_lines(plan, step))
     lines += _no_database_line(plan)
+    lines += monitoring_text.planned_lines(plan)
     if "stop_services" in plan["steps"]:
         lines += [outage_line(plan), *_kept_lines(plan)]
     return lines + _left_lines(plan)
@@ -309,11 +311,6 @@ def candidate_lines(info: dict[str, Any]) -> list[str]:
     return lines if info["candidates"] else [*lines, "No tag looks like a release."]
 
 
-def clock(seconds: float) -> str:
-    """Return seconds from the start as the runbook writes them, ``T+00:22``."""
-    return f"T+{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
-
-
 def moment(plan: dict[str, Any], step: str, seconds: float) -> str:
     """Return how a line of the summary begins: when a step began, its number and its title."""
     return f"{clock(seconds)} {_number(plan, step)} {plan['titles'][step]['title']}"
@@ -337,6 +334,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     lines += _no_database_line(plan)
     lines += [f"Endpoint {one['name']}: {one['seen']}" for one in _looked_at(summary["events"])]
     lines += [f"Look at {one['kind']} {one['name']}: {one['seen']}" for one in _doubtful(summary["events"])]
+    lines += monitoring_text.told_lines(summary["events"])
     lines += told_text.undelivered_lines(summary["events"])
     lines += checklist_lines(_checklist(summary))
     return [*lines, f"Journal: {summary['journal']}"]

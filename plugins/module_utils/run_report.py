@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .border import plain
 from .database_decision import loss_text
 from .journal import duration, parse_time, seconds_between, stamp
+from .monitoring_text import told_lines
 from .report_text import (
     command_for,
     database_changed,
@@ -165,6 +166,7 @@ class HostReport:
     checklist: tuple[ChecklistItem, ...]
     messages: tuple[Message, ...]
     failure: Failure | None
+    notes: tuple[str, ...]
     resumed: int
     damaged_lines: int
 
@@ -440,6 +442,7 @@ def _host(run: dict[str, Any]) -> HostReport:
         checklist=tuple(_checklist(run, facts)),
         messages=tuple(_messages(facts)),
         failure=_failure(run, parts),
+        notes=tuple(_notes(run)),
         resumed=run["resumed"],
         damaged_lines=run["damaged_lines"],
     )
@@ -648,6 +651,14 @@ def _kept(run: dict[str, Any], plan: dict[str, Any]) -> list[str]:
         return kept_lines(run, plan)
     except _MISSHAPEN:
         return ["not on record in a form that can be read"]
+
+
+def _notes(run: dict[str, Any]) -> list[str]:
+    """Return what happened beside the steps: silenced alerts, and the annotation in Grafana."""
+    try:
+        return told_lines(run["events"])
+    except _MISSHAPEN:
+        return ["what is on record of silenced alerts cannot be read"]
 
 
 def _kept_until(run: dict[str, Any]) -> str:

@@ -8,7 +8,8 @@ import textwrap
 from typing import Any
 
 from .border import plain
-from .report_text import clock, outcome_text
+from .journal import clock
+from .report_text import outcome_text
 
 _ENDS = ("step_finished", "step_failed", "step_skipped")
 _NARROWEST, _WIDEST = 40, 120

@@ -190,7 +190,7 @@ def _timeline(run: dict[str, Any], plan: dict[str, Any]) -> list[str]:
             )
         summary = {
             "plan": plan,
-            "events": [event for event in part if event["step"]],
+            "events": part,
             "journal": "",
             "manual_checks": [],
         }

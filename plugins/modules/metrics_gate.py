@@ -44,6 +44,7 @@ attributes:
     support: full
     platforms: posix
     description: Needs Python 3.9 or later. Servers are asked from the managed host.
+extends_documentation_fragment: [usdx.rollback.monitoring_login]
 options:
   prometheus_url:
     description: URL of Prometheus, below which C(/api/v1/query) answers. Needed for O(checks).
@@ -53,22 +54,6 @@ options:
       - URL of Alertmanager, below which C(/api/v2/alerts) answers. Silenced and inhibited alerts do not count.
       - Without it the alerts are those of O(prometheus_url), which does not know of silences.
     type: str
-  bearer_token:
-    description: Token for both servers, sent as C(Authorization). Not with O(username).
-    type: str
-  username:
-    description: User name for both servers.
-    type: str
-  password:
-    description: Password of O(username).
-    type: str
-  ca_path:
-    description: File with the certificates that vouch for both servers, on the managed host.
-    type: path
-  validate_certs:
-    description: Whether the certificates of the servers must be valid.
-    type: bool
-    default: true
   request_timeout:
     description: Limit of one answer, in seconds.
     type: float
@@ -148,6 +133,13 @@ options:
         type: list
         elements: str
         default: []
+      run_id:
+        description:
+          - The run whose own silence, of M(usdx.rollback.alert_silence), hides no alert from this watch. It should have
+            ended before, and an Alertmanager that did not answer then may have kept it.
+          - Needs O(alertmanager_url), and the right to read silences.
+        type: str
+        default: ""
       fail_after:
         description:
           - In so many samples in a row an alert must fire to end the watch. V(0) judges at the end only.
@@ -188,6 +180,7 @@ options:
     default: fail
 seealso:
   - module: usdx.rollback.version_verify
+  - module: usdx.rollback.alert_silence
 """
 
 EXAMPLES = r"""
@@ -300,6 +293,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
 from ansible_collections.usdx.rollback.plugins.module_utils.http_probe import redacted
 from ansible_collections.usdx.rollback.plugins.module_utils.metrics import ask
+from ansible_collections.usdx.rollback.plugins.module_utils.monitoring_server import LOGIN_ALONE, LOGIN_ARGUMENTS
 
 BASELINE = {"at": {"type": "str"}, "offset": {"type": "float"}}
 CHECK = {
@@ -319,16 +313,13 @@ ALERTS = {
     "ignore": {"type": "list", "elements": "str", "default": ["Watchdog", "InfoInhibitor"]},
     "labels": {"type": "dict", "default": {}},
     "baseline": {"type": "list", "elements": "str", "default": []},
+    "run_id": {"type": "str", "default": ""},
     "fail_after": {"type": "int", "default": 1},
 }
 ARGUMENTS = {
+    **LOGIN_ARGUMENTS,
     "prometheus_url": {"type": "str"},
     "alertmanager_url": {"type": "str"},
-    "bearer_token": {"type": "str", "no_log": True},
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "ca_path": {"type": "path"},
-    "validate_certs": {"type": "bool", "default": True},
     "request_timeout": {"type": "float", "default": 5},
     "checks": {"type": "list", "elements": "dict", "default": [], "options": CHECK},
     "alerts": {"type": "dict", "default": {}, "options": ALERTS},
@@ -344,8 +335,7 @@ ARGUMENTS = {
 
 def main() -> None:
     """Ask once and exit; the plugin on the controller asks again and judges."""
-    alone = [("bearer_token", "username")]
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, mutually_exclusive=alone)
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, mutually_exclusive=LOGIN_ALONE)
     options = module.params.copy()
     # Ansible returns module.params as the invocation; the URLs in it must not show a password.
     for name in ("prometheus_url", "alertmanager_url"):

@@ -51,6 +51,7 @@ options:
           - What it was. V(release_verified) needs a C(release) in its facts and is also appended to
             C(releases.jsonl) below O(state_directory), the record of releases that were seen to work here.
             V(follow_up) is what was noted after the end of a run.
+            V(alerts_silenced) and V(silence_ended) are results of M(usdx.rollback.alert_silence).
         type: str
         required: true
         choices:
@@ -63,6 +64,8 @@ options:
           - release_verified
           - run_finished
           - follow_up
+          - alerts_silenced
+          - silence_ended
       step:
         description: The name of the step. Needed by the events of a step.
         type: str

@@ -4,6 +4,7 @@
 """The demo: usdx-wexel with five real services, deployed at v1.0.2 and then at v1.0.3, which is bad.
 
 ``up`` makes it, ``show`` prints what users see, ``probe`` measures an outage, ``down`` removes all of it.
+``up --monitoring`` adds Prometheus and Alertmanager, which watch it.
 It needs Python, git and Docker with Compose v2 (see docker.sh), and nothing else.
 """
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 BASES = ("python", "postgres", "redis", "nginx")
+MONITORING = "monitoring"  # the profile, and the base image that only it needs
 RELEASES = {
     "v1.0.1": "2024-12-01T09:00:00Z",
     "v1.0.2": "2024-12-20T09:00:00Z",
@@ -61,6 +63,7 @@ class Demo:
     project: str
     directory: Path
     port: int
+    monitoring: dict[str, int] | None = None  # ports of 127.0.0.1 by service, if it is watched
 
     @property
     def checkout(self) -> Path:
@@ -91,7 +94,8 @@ def environment() -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("GIT_", "COMPOSE_")) and name not in {"HTTP_PORT", "POSTGRES_PASSWORD"}
+        if not name.startswith(("GIT_", "COMPOSE_"))
+        and name not in {"HTTP_PORT", "POSTGRES_PASSWORD", "PROMETHEUS_PORT", "ALERTMANAGER_PORT"}
     }
     return kept | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "LC_ALL": "C.UTF-8"}
 
@@ -164,9 +168,9 @@ def require_docker() -> None:
         raise DemoError(f"{error}\nDocker with Compose v2 must answer first: {HERE / 'docker.sh'}") from error
 
 
-def build_bases() -> None:
+def build_bases(*more: str) -> None:
     """Build those base images that are missing or were built from other sources."""
-    for name in BASES:
+    for name in (*BASES, *more):
         folder = HERE / "images" / name
         label = f"{LABEL_OF_SOURCES}={digest_of(folder)}"
         if f"usdx-demo/{name}:latest" not in image_lines(f"label={label}", "{{.Repository}}:{{.Tag}}"):
@@ -225,6 +229,9 @@ def write_settings(demo: Demo) -> None:
         "HTTP_PORT": demo.port,
         "POSTGRES_PASSWORD": secrets.token_hex(16),
     }
+    if demo.monitoring:
+        settings["COMPOSE_PROFILES"] = MONITORING
+        settings |= {f"{service.upper()}_PORT": port for service, port in demo.monitoring.items()}
     path = demo.checkout / ".env"
     path.touch(mode=0o600)
     path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
@@ -327,6 +334,8 @@ def remember(demo: Demo, **facts: object) -> None:
     """Write ``demo.json``, which also marks the folder as ours."""
     places = {"checkout": str(demo.checkout), "origin": str(demo.origin), "backups": str(demo.backups)}
     data = asdict(demo) | {"directory": str(demo.directory), "url": demo.url} | places | facts
+    for service, port in (demo.monitoring or {}).items():
+        data[f"{service}_url"] = f"http://127.0.0.1:{port}"
     part = demo.directory / ".demo.json.part"
     part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     part.replace(demo.directory / "demo.json")
@@ -338,7 +347,7 @@ def recall(directory: Path) -> Demo | None:
     if not path.exists():
         return None
     data = json.loads(path.read_text(encoding="utf-8"))
-    return Demo(data["project"], directory, data["port"])
+    return Demo(data["project"], directory, data["port"], data.get("monitoring"))
 
 
 def known(directory: Path) -> Demo:
@@ -377,6 +386,12 @@ def choose_port(asked: int | None, remembered: int | None) -> int:
     return remembered if remembered is not None and is_free(remembered) else free_port()
 
 
+def monitoring_ports(remembered: Demo | None) -> dict[str, int]:
+    """Return a port for each service that watches: that of last time, or a free one."""
+    known_ports = (remembered.monitoring if remembered else None) or {}
+    return {service: choose_port(None, known_ports.get(service)) for service in ("prometheus", "alertmanager")}
+
+
 # --- up, down, show ---------------------------------------------------------------------------------------------------
 
 
@@ -404,11 +419,12 @@ def up(options: argparse.Namespace) -> None:
     require_docker()
     refuse_what_is_not_ours(options.project, options.directory)
     remembered = recall(options.directory)
-    build_bases()
+    build_bases(*([MONITORING] if options.monitoring else []))
     remove_project(options.project)
     options.directory.mkdir(parents=True, exist_ok=True)
     empty(options.directory)
-    demo = Demo(options.project, options.directory, choose_port(options.port, remembered.port if remembered else None))
+    port = choose_port(options.port, remembered.port if remembered else None)
+    demo = Demo(options.project, options.directory, port, monitoring_ports(remembered) if options.monitoring else None)
     remember(demo)
     fill(demo, options.release)
     say(f"{options.release} runs at {demo.url} after {time.monotonic() - began:.0f} s")
@@ -451,7 +467,7 @@ def remove_bases() -> None:
     if others:
         say(f"kept the base images usdx-demo/*: used by {', '.join(others)}")
         return
-    names = [f"usdx-demo/{name}:latest" for name in BASES]
+    names = [f"usdx-demo/{name}:latest" for name in (*BASES, MONITORING)]
     here = set(image_lines(f"label={LABEL}=true", "{{.Repository}}:{{.Tag}}"))
     remove_each("image", [name for name in names if name in here])
     say("removed the base images usdx-demo/*")
@@ -502,7 +518,8 @@ def look(demo: Demo) -> dict[str, Any]:
 
 def show(options: argparse.Namespace) -> None:
     """Print what users and operators see now."""
-    seen = look(known(options.directory))
+    demo = known(options.directory)
+    seen = look(demo)
     if options.json:
         say(json.dumps(seen, indent=2))
         return
@@ -513,7 +530,9 @@ def show(options: argparse.Namespace) -> None:
     if statistics:
         say(f"  {statistics['events']} events; all balances together: {statistics['total_balance']}")
     for service, state in seen["services"].items():
-        say(f"  {service:<11} {state}")
+        say(f"  {service:<12} {state}")
+    for service, port in (demo.monitoring or {}).items():
+        say(f"  {service:<12} http://127.0.0.1:{port}")
 
 
 # --- probe ------------------------------------------------------------------------------------------------------------
@@ -608,6 +627,7 @@ def arguments() -> argparse.ArgumentParser:
     one.add_argument("--project", default="usdx-demo", help="name of the Compose project (default: %(default)s)")
     one.add_argument("--release", choices=(GOOD, BAD), default=BAD, help="what runs in the end (default: %(default)s)")
     one.add_argument("--port", type=int, help="port of 127.0.0.1 (default: that of last time, or a free one)")
+    one.add_argument("--monitoring", action="store_true", help="watch it with Prometheus and Alertmanager too")
     one.set_defaults(work=up)
 
     one = commands.add_parser("down", parents=[place], help="remove all that the demo made")

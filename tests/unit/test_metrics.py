@@ -8,18 +8,17 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.usdx.rollback.plugins.module_utils import metrics as module
+from ansible_collections.usdx.rollback.plugins.module_utils import monitoring_server as module
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
 from ansible_collections.usdx.rollback.plugins.module_utils.http_probe import HttpAnswer, NoAnswerError
 from ansible_collections.usdx.rollback.plugins.module_utils.metrics import (
     Reading,
-    Server,
     ask,
     checked_options,
     read_alerts,
     read_value,
-    server_of,
 )
+from ansible_collections.usdx.rollback.plugins.module_utils.monitoring_server import Server, server_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +51,10 @@ ALERTMANAGER = (
     '"2026-11-25T17:20:48.320Z","fingerprint":"a","receivers":[{"name":"nobody"}],"startsAt":"2026-11-25T17:20:44.320Z",'
     '"status":{"inhibitedBy":[],"silencedBy":["x"],"state":"suppressed"},"updatedAt":"2026-11-25T17:20:44.326Z",'
     '"generatorURL":"","labels":{"alertname":"Quiet"}}]'
+)
+OWN_SILENCE = (
+    '[{"id":"x","status":{"state":"active"},"comment":"why [run-7]","createdBy":"usdx.rollback","startsAt":"","endsAt":'
+    '"","matchers":[]}]'
 )
 ANY = {"ignore": ["Watchdog"], "labels": {}}
 CHECK: dict[str, Any] = {
@@ -309,6 +312,46 @@ def test_no_answer_is_a_reason_and_no_data(monkeypatch: pytest.MonkeyPatch, pend
     assert why in reading["why"]
     assert told["alerts"]["firing"] is None
     assert why in told["alerts"]["why"]
+
+
+def test_what_only_the_silence_of_the_run_hides_fires() -> None:
+    hidden = json.loads(ALERTMANAGER)
+    assert [alert["name"] for alert in read_alerts(ANY, 200, hidden, frozenset("x"))["firing"]] == ["Errors", "Quiet"]
+    others: list[dict[str, Any]] = [
+        {"silencedBy": ["x", "y"]}, {"silencedBy": ["y"]}, {"silencedBy": []}, {"silencedBy": "x"},
+        {"inhibitedBy": ["z"]}, {"state": "unprocessed"},
+    ]  # fmt: skip
+    for status in others:
+        hidden[1]["status"] = {"inhibitedBy": [], "silencedBy": ["x"], "state": "suppressed", **status}
+        assert [alert["name"] for alert in read_alerts(ANY, 200, hidden, frozenset("x"))["firing"]] == ["Errors"]
+
+
+@pytest.mark.parametrize(
+    ("silences", "names"),
+    [
+        (Pending("[]"), ["Errors"]),
+        (Pending(OWN_SILENCE), ["Errors", "Quiet"]),
+        (Pending(OWN_SILENCE.replace("usdx.rollback", "ann")), ["Errors"]),
+        (Pending("[{}]"), None),
+        (Pending("[]", 403), None),
+        (Pending(NoAnswerError("connection refused")), None),
+    ],
+)
+def test_the_silences_of_the_run_are_asked_for_and_without_them_nothing_is_known(
+    monkeypatch: pytest.MonkeyPatch, silences: Pending, names: list[str] | None
+) -> None:
+    asked: list[str] = []
+
+    def answer(request: Any) -> Pending:
+        asked.append(request.url.partition("/api/")[2])
+        return silences if "silences" in request.url else Pending(ALERTMANAGER)
+
+    monkeypatch.setattr(module, "begin_fetch", answer)
+    options = {**OPTIONS, "checks": [], "alertmanager_url": "http://127.0.0.1:9",
+               "alerts": {**OPTIONS["alerts"], "run_id": "run-7"}}  # fmt: skip
+    firing = ask(options)["alerts"]["firing"]
+    assert (firing if firing is None else [alert["name"] for alert in firing]) == names
+    assert sorted(asked) == ["v2/alerts?active=true&silenced=true&inhibited=false", "v2/silences"]
 
 
 def test_a_server_shows_no_secret_and_alerts_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

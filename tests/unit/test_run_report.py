@@ -108,6 +108,25 @@ def test_a_run_that_failed_says_what_where_and_what_to_type(tmp_path: Path) -> N
     assert "6 Verify rollback" in [case.get("name") for case in cases if case.find("failure") is not None]
 
 
+def test_silenced_alerts_and_graphs_are_told(tmp_path: Path) -> None:
+    told = events("succeeded_run")
+    assert report_from(tmp_path, told).hosts[0].notes == ()
+    facts = {"verdict": "passed", "why": "", "changed": True, "matchers": [f'service="{NASTY}"'], "silences": [7]}
+    middle = {**told[1], "step": None, "event": "alerts_silenced", "facts": facts}
+    told[-1]["facts"]["annotation"] = {"verdict": "inconclusive", "why": "it is away"}
+    report = report_from(tmp_path, [told[0], middle, *told[1:]])
+    assert report.hosts[0].notes == ("what is on record of silenced alerts cannot be read",), "no silence is a number"
+    facts["silences"] = [{"id": "x", "ends": "2026-11-25T18:00:00.000Z"}]
+    report = report_from(tmp_path, [told[0], middle, *told[1:]])
+    silenced, grafana = report.hosts[0].notes
+    assert silenced.startswith('Alerts with service="<script>')
+    assert grafana == "Grafana does not show the run: it is away"
+    page = Page(report_html(report))
+    assert "script" not in page.tags
+    assert grafana in page.text
+    assert "- Grafana does not show the run: it is away\n" in report_markdown(report)
+
+
 def test_a_run_without_an_end_is_not_called_a_success(tmp_path: Path) -> None:
     told = [event for event in events("succeeded_run") if event["event"] != "run_finished"][:8]
     report = report_from(tmp_path, told)

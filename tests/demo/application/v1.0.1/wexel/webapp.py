@@ -7,12 +7,13 @@ import json
 import signal
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psycopg2
 
-from . import health, queries, stores
+from . import health, metrics, queries, stores
 
 VERSION = "v" + json.loads(Path("package.json").read_text(encoding="utf-8"))["version"]
 API = {"/api/pools": queries.POOLS, "/api/wexels": queries.WEXELS}
@@ -29,6 +30,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer, and turn what the database refuses into a 500 as users know it."""
+        self.began = time.monotonic()
+        if self.path == "/metrics":
+            self.send(200, "text/plain; version=0.0.4", metrics.report())
+            return
         try:
             self.route(self.path.partition("?")[0])
         except psycopg2.Error as error:
@@ -54,6 +59,11 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status, "application/json", json.dumps(body, default=str) + "\n")
 
     def answer(self, status: int, kind: str, text: str) -> None:
+        """Send an answer, and count it."""
+        metrics.observe(status, time.monotonic() - self.began)
+        self.send(status, kind, text)
+
+    def send(self, status: int, kind: str, text: str) -> None:
         """Send one whole answer."""
         body = text.encode()
         self.send_response(status)
