@@ -47,7 +47,7 @@ main {
   width: 100%; max-width: 34rem; padding: clamp(1.75rem, 6vw, 3rem);
   background: var(--card); border: 1px solid var(--line); border-radius: 1rem;
 }
-svg { display: block; width: 2.75rem; height: 2.75rem; margin-bottom: 1.5rem; color: var(--accent) }
+svg { display: block; width: 2.75rem; height: 2.75rem; margin: 0 0 1.5rem -.25rem; color: var(--accent) }
 h1 { margin: 0 0 .75rem; font-size: clamp(1.5rem, 5vw, 2rem); line-height: 1.2; letter-spacing: -.01em }
 h1, p { overflow-wrap: anywhere }
 p { margin: 0 0 .75rem; color: var(--soft); white-space: pre-line }

@@ -170,13 +170,24 @@ def _owners(proc: Path, inodes: set[str]) -> dict[str, list[int]]:
     """Return the ids of the processes that have a socket open, by its inode."""
     found: dict[str, list[int]] = {}
     for directory in proc.glob("[0-9]*"):
-        try:
-            links = [str(descriptor.readlink()) for descriptor in (directory / "fd").iterdir()]
-        except OSError:
-            continue  # it has ended, or belongs to somebody else
+        links = {_link(descriptor) for descriptor in _descriptors(directory / "fd")}
         for inode in inodes & {link[8:-1] for link in links if link.startswith("socket:[")}:
             found.setdefault(inode, []).append(int(directory.name))
     return found
+
+
+def _descriptors(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except OSError:
+        return []  # the process has ended, or belongs to somebody else
+
+
+def _link(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except OSError:
+        return ""  # it was closed meanwhile
 
 
 def _distinct(ports: list[Port]) -> list[Port]:

@@ -101,7 +101,7 @@ options:
     type: str
     default: We will be back soon
   text:
-    description: What users read, at most 2000 characters. An empty line begins a new paragraph. HTML in it is only shown.
+    description: What users read, at most 2000 characters. An empty line begins a new paragraph. HTML is shown as it is.
     type: str
     default: The service is down for maintenance. Please try again later.
   contact:
