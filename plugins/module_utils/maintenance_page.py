@@ -20,7 +20,7 @@ from .maintenance_container import Page, Served, image_id_of, last_words, look_a
 from .maintenance_content import html_page
 from .maintenance_plan import PageRequest, Plan, make_plan
 from .maintenance_ports import Port, container_holders, container_id_of, process_holders, process_name
-from .project import API_ERRORS, containers_of, in_parallel
+from .project import ALIVE, API_ERRORS, containers_of, in_parallel
 from .waiter import checked_seconds, wait_for
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _refuse_taken_ports(client: DockerClient, plan: Plan, request: PageRequest, 
     """Refuse ports that something else holds. Held by a page that is replaced is free."""
     chosen = containers_of(client, request.project) if request.assume_stopped and check_mode else []
     ours = {one.id for one in plan.present} | {one.id for one in chosen if one.service in request.services}
-    held = {port for one in plan.present if one.state == "running" for port in one.ports}
+    held = {port for one in plan.present if one.state in ALIVE for port in one.ports}
     passing = {port for port in plan.page.ports if any(port.port == other.port for other in held)}
     if chosen:
         passing |= set(plan.page.ports)  # the processes that listen now are those of services that will be stopped

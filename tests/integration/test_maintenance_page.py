@@ -286,7 +286,8 @@ def test_it_comes_back_when_it_dies(shop: Shop) -> None:
 
     command("docker", "pause", shop.pages()[0]["Id"])
     assert not shop.call(state="status")["served"]
-    assert shop.call()["changed"]
+    mended = shop.call()
+    assert mended["changed"], mended
 
     for pid in command("docker", "top", shop.pages()[0]["Id"], "-o", "pid").split()[1:]:
         os.kill(int(pid), signal.SIGSTOP)  # runs, and does not answer
