@@ -293,7 +293,7 @@ def test_it_comes_back_when_it_dies(shop: Shop) -> None:
         os.kill(int(pid), signal.SIGSTOP)  # runs, and does not answer
     status = shop.call(state="status")
     assert not status["served"]
-    assert "no answer in time" in status["answers"][0]["wrong"]
+    assert "no whole answer within 5 seconds" in status["answers"][0]["wrong"]
     mended = shop.call()
     assert mended["changed"]
     assert ask(shop.port).status == 503
