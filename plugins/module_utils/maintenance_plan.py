@@ -98,7 +98,7 @@ def make_plan(client: DockerClient, request: PageRequest, *, check_mode: bool) -
 
 
 def _containers(client: DockerClient, request: PageRequest) -> list[Container]:
-    """Return the containers of the project; refuse services that have none, and a request that names no ports."""
+    """Return the containers of the project; refuse when none is of a service that was named, and no port is given."""
     if not request.services and not request.ports:
         raise RollbackError(
             "Neither services nor ports is given, so it is not known where the page belongs. Nothing was changed.",
@@ -109,7 +109,7 @@ def _containers(client: DockerClient, request: PageRequest) -> list[Container]:
     containers = require_project(client, request.project)
     known = {one.service for one in containers}
     missing = sorted(set(request.services) - known)
-    if missing and not request.ports:
+    if missing == sorted(request.services) and not request.ports:
         raise RollbackError(
             f"The project {request.project} has no container of {', '.join(missing)}, also no stopped one, so its "
             "ports are not known. Nothing was changed.",

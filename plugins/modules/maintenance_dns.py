@@ -17,7 +17,7 @@ description:
   - What the records were before is written to O(record_file) before anything changes. O(state=restored) puts it back.
   - The server itself refuses the change when somebody else changes a record in the same moment. A record that somebody
     has changed since the switch is not put back.
-  - Resolvers go on with the former answer until its time to live is over. The page at the former address is still needed.
+  - Resolvers give the former answer until its time to live is over, so the page is needed at that address too.
   - Uses C(dig) and C(nsupdate) of BIND. The TSIG key reaches them in a private file, never as an argument.
 attributes:
   check_mode:
