@@ -15,7 +15,7 @@ from .errors import RollbackError
 from .maintenance_container import Certificate, Page, Served, has_nginx, image_id_of, pages_of
 from .maintenance_content import Words, checked_words
 from .maintenance_ports import Port, given_ports, published_ports
-from .project import Container, require_project
+from .project import Container, containers_of, require_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,7 +79,8 @@ def make_plan(client: DockerClient, request: PageRequest, *, check_mode: bool) -
     certificate = _certificate(request)
     containers = _containers(client, request)
     chosen = [one for one in containers if one.service in request.services and not one.one_off]
-    warnings = _running(chosen, assume_stopped=request.assume_stopped and check_mode) + _returning(chosen)
+    assume_stopped = request.assume_stopped and check_mode
+    warnings = _running(chosen, assume_stopped=assume_stopped) + ([] if assume_stopped else _returning(chosen))
     ports, notes = _ports(client, request, chosen)
     closed = [port for port in ports if port.tls and certificate is None]
     ports = [port for port in ports if port not in closed]
@@ -93,6 +94,8 @@ def make_plan(client: DockerClient, request: PageRequest, *, check_mode: bool) -
         project=request.project, words=words, ports=tuple(ports), command=tuple(request.command), memory=request.memory,
         certificate=certificate if any(port.tls for port in ports) else None, **_image(client, request, chosen),
     )  # fmt: skip
+    missing = [] if request.ports else sorted(set(request.services) - {one.service for one in containers})
+    notes += [f"{name} has no container, so ports that it had are not known." for name in missing]
     told = [f"The TLS port {port} stays closed: no certificate was named for it." for port in closed]
     return Plan(page, tuple(pages_of(client, request.project)), tuple(closed), (*warnings, *notes, *told))
 
@@ -104,12 +107,12 @@ def _containers(client: DockerClient, request: PageRequest) -> list[Container]:
             "Neither services nor ports is given, so it is not known where the page belongs. Nothing was changed.",
             "Name the services that users reach, for example services: [nginx].",
         )
-    if not request.services:
-        return []
+    if request.ports:
+        return containers_of(client, request.project)
     containers = require_project(client, request.project)
     known = {one.service for one in containers}
     missing = sorted(set(request.services) - known)
-    if missing == sorted(request.services) and not request.ports:
+    if missing == sorted(request.services):
         raise RollbackError(
             f"The project {request.project} has no container of {', '.join(missing)}, also no stopped one, so its "
             "ports are not known. Nothing was changed.",

@@ -124,7 +124,16 @@ def test_the_runbook_names_the_role(role: Path) -> None:
     assert f"`{role.name}`" in text_of(RUNBOOK)
 
 
-@pytest.mark.parametrize("role", [role for role in ROLES if role.name != "run"], ids=name_of)
+# A playbook of its own includes it; it is no step of a run.
+STANDALONE = {"maintenance_mode"}
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role.name in STANDALONE], ids=name_of)
+def test_a_role_that_is_no_step_is_included_by_a_playbook(role: Path) -> None:
+    assert any(f"name: usdx.rollback.{role.name}\n" in text_of(playbook) for playbook in PLAYBOOKS)
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role.name not in {"run", *STANDALONE}], ids=name_of)
 def test_a_step_is_part_of_a_playbook_and_has_a_title(role: Path) -> None:
     steps = {step for playbook in PLAYBOOKS for step in steps_of(playbook)}
     assert role.name in steps
