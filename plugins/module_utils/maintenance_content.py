@@ -49,7 +49,7 @@ main {
 }
 svg { display: block; width: 2.75rem; height: 2.75rem; margin: 0 0 1.5rem -.25rem; color: var(--accent) }
 h1 { margin: 0 0 .75rem; font-size: clamp(1.5rem, 5vw, 2rem); line-height: 1.2; letter-spacing: -.01em }
-h1, p { overflow-wrap: anywhere }
+h1, p { overflow-wrap: anywhere; hyphens: auto }
 p { margin: 0 0 .75rem; color: var(--soft); white-space: pre-line }
 p:last-child { margin-bottom: 0 }
 p.contact { margin-top: 1.5rem; padding-top: 1.25rem; border-top: 1px solid var(--line) }
