@@ -26,7 +26,7 @@ def pages(stack: Stack, moment: dict[str, Any]) -> list[str]:
 
 def test_check_mode_plans_and_stops_nothing(stack: Stack) -> None:
     code, screen = stack.screen(0)
-    assert code == 0
+    assert code == 0, screen
     assert changed(screen)
     assert "Maintenance page: would change" in screen
     assert "+    title: We will be back soon" in screen
@@ -34,13 +34,13 @@ def test_check_mode_plans_and_stops_nothing(stack: Stack) -> None:
 
 def test_on_serves_the_page_and_holds_the_application(stack: Stack) -> None:
     code, screen = stack.screen(1)
-    assert code == 0
+    assert code == 0, screen
     assert "Maintenance page: served" in screen
     code, screen = stack.screen(2)
-    assert code == 0
+    assert code == 0, screen
     assert not changed(screen)
     code, screen = stack.screen(3)
-    assert code == 0
+    assert code == 0, screen
     assert "Maintenance page: served" in screen
     served = stack.containers(stack.seen("served"))
     assert {served[service]["status"] for service in APPLICATION_SERVICES} == {"exited"}
@@ -63,17 +63,17 @@ def test_another_state_is_refused(stack: Stack) -> None:
 
 def test_off_removes_the_page_and_starts_nothing(stack: Stack) -> None:
     code, screen = stack.screen(5)
-    assert code == 0
+    assert code == 0, screen
     assert changed(screen)
     assert "Maintenance page: not served" in screen
     code, screen = stack.screen(6)
-    assert code == 0
+    assert code == 0, screen
     assert not changed(screen)
     assert pages(stack, stack.now) == []
 
 
 def test_the_application_came_back_after_it(stack: Stack) -> None:
     code, _screen = stack.screen(7)
-    assert code == 0
+    assert code == 0, screen
     stack.assert_release_answers("v1.0.2")
     stack.assert_keep_services_untouched()
