@@ -152,8 +152,8 @@ def mail_server() -> Iterator[tuple[int, list[Message]]]:
         controller.stop()
 
 
-def own_certificate(directory: Path) -> Path:
-    """Return a file with a certificate that nobody else has signed, and its key."""
+def own_certificate(directory: Path, days: int = 1) -> Path:
+    """Return a file with a certificate that nobody else has signed and that ends after so many days, and its key."""
     from cryptography import x509  # noqa: PLC0415 - only here
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
@@ -167,8 +167,8 @@ def own_certificate(directory: Path) -> Path:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=9))
+        .not_valid_after(now + dt.timedelta(days=days))
         .sign(key, hashes.SHA256())
     )
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

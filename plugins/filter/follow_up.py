@@ -22,7 +22,9 @@ class FilterModule:
             follow_up.follow_up,
             follow_up.follow_up_actions,
             follow_up.follow_up_lines,
+            follow_up.new_issues,
             follow_up.new_ticks,
             follow_up.run_to_follow,
+            follow_up.with_issues,
         )
         return {function.__name__: function for function in functions}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
 # Values that need no quotes for any reader of such files: Compose, a POSIX shell, python-dotenv.
-_PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:/@%+-]*")
+_PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:/@%+?=-]*")
 
 
 def check_variables(variables: Mapping[str, str | None]) -> None:
@@ -36,7 +36,7 @@ def check_variables(variables: Mapping[str, str | None]) -> None:
         if value is not None and not _PLAIN_VALUE.fullmatch(value):
             raise RollbackError(
                 f"variables: the value of {name} has characters that are not accepted here. Nothing was changed.",
-                "Use letters, digits and any of _ . , : / @ % + - in the value.",
+                "Use letters, digits and any of _ . , : / @ % + ? = - in the value.",
             )
 
 

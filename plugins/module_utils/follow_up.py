@@ -38,18 +38,19 @@ def run_to_follow(info: dict[str, Any]) -> str:
 
 
 def follow_up(run: dict[str, Any], asked: dict[str, Any], now: datetime | None = None) -> list[dict[str, Any]]:
-    """Return every action with ``name``, ``owner``, ``due``, ``state``, ``late``, ``by``, ``note`` and ``new``.
+    """Return every action with ``name``, ``owner``, ``due``, ``state``, ``late``, ``by``, ``note``, ``new``, ``issue``.
 
-    ``asked`` holds what the modules found (``verified`` of version_verify, ``backups`` of pg_backup_info), what was
-    typed (``done``, ``by``), and what the inventory says (``actions``, ``people``). What the journal has as done stays
-    done. Nothing that could not be looked at is ticked.
+    ``asked`` holds what the modules found (``verified`` of version_verify, ``backups`` of pg_backup_info, ``outbox`` of
+    notify), what was typed (``done``, ``by``), and what the inventory says (``actions``, ``people``). What the journal
+    has as done stays done. Nothing that could not be looked at is ticked.
     """
     wanted = follow_up_actions(run, asked.get("actions"))
     typed = chosen([action["name"] for action in wanted], asked.get("done"))
-    before, ended = _noted(run), parse_time(run.get("ended"))
+    before, issues, ended = _noted(run), _issues(run), parse_time(run.get("ended"))
     return [
         _due(action, ended, now or datetime.now(timezone.utc), asked.get("people") or {})
         | _state(action["name"], before, typed, str(asked.get("by") or ""), _look(action, run, asked))
+        | {"issue": issues.get(action["name"], "")}
         for action in wanted
     ]
 
@@ -71,7 +72,8 @@ def follow_up_lines(rows: list[dict[str, Any]], run: dict[str, Any]) -> list[str
         state = "done" if row["state"] == DONE else "LATE" if row["late"] else OPEN
         told = f"{number:>2} {state:<4} due {row['due']}  {row['name']}, {row['owner']}"
         told += f"; by {row['by']}" if row["by"] else ""
-        lines.append(told + (f": {row['note']}" if row["note"] else ""))
+        told += f": {row['note']}" if row["note"] else ""
+        lines.append(told + (f"; issue {row['issue']}" if row["issue"] else ""))
     left = [row for row in rows if row["state"] != DONE]
     late = sum(row["late"] for row in left)
     lines.append(f"{len(rows) - len(left)} of {len(rows)} done, {len(left)} open, {late} of them late.")
@@ -83,6 +85,26 @@ def follow_up_lines(rows: list[dict[str, Any]], run: dict[str, Any]) -> list[str
 def new_ticks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what the journal does not have yet."""
     return [{key: row[key] for key in ("name", "state", "by", "note")} for row in rows if row["new"]]
+
+
+def new_issues(results: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return ``name`` of the action and ``issue`` for each command that made one: the last line that it printed.
+
+    ``results`` are those of the module project_command in a loop over rows.
+    """
+    made = [one for one in results if one.get("verdict") == "passed" and one.get("rc") is not None]
+    return [{"name": one["follow_up_action"]["name"], "issue": _last_line(one["stdout"])} for one in made]
+
+
+def with_issues(rows: list[dict[str, Any]], made: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Return the rows with issues that were made just now."""
+    issues = {one["name"]: one["issue"] for one in made}
+    return [{**row, "issue": issues.get(row["name"], row["issue"])} for row in rows]
+
+
+def _last_line(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()]
+    return printable(lines[-1].strip(), 200) if lines else "made"
 
 
 def _due(action: dict[str, Any], ended: datetime | None, now: datetime, people: dict[str, Any]) -> dict[str, Any]:
@@ -111,11 +133,17 @@ def _noted(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {item["name"]: item for items in noted for item in items if item.get("state") == DONE}
 
 
+def _issues(run: dict[str, Any]) -> dict[str, str]:
+    """Return the issues that were made after the end of a run, by the name of the action."""
+    noted = [event["facts"].get("issues", []) for event in run.get("events", []) if event["event"] == "follow_up"]
+    return {made["name"]: made["issue"] for issues in noted for made in issues}
+
+
 def _look(action: dict[str, Any], run: dict[str, Any], seen: dict[str, Any]) -> tuple[bool, str]:
     """Return whether a machine sees that an action is done, and what it saw."""
     check = action.get("check", "")
     if check == "communications":
-        return _communications(run)
+        return _communications(run, seen.get("outbox") or {})
     if check == "backups":
         return _backups(run, seen.get("backups") or {})
     if check in {"services", "requests"}:
@@ -153,21 +181,34 @@ def _moment(text: object) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
-def _communications(run: dict[str, Any]) -> tuple[bool, str]:
-    """Tell whether all messages were sent: those of notifiers, and those of commands of the project."""
+def _communications(run: dict[str, Any], outbox: dict[str, Any]) -> tuple[bool, str]:
+    """Tell whether all messages were sent: those of notifiers, and those of commands of the project.
+
+    ``outbox`` is what ``notify`` returned that was asked to send what is kept. A message that was kept and is no more
+    in the outbox was sent later: nothing else takes one out.
+    """
     told = _facts(run, "communicate")
-    messages = told.get("messages", [])
+    messages = [(one, _state_now(one, outbox)) for one in told.get("messages", [])]
     commands = told.get("results", [])
-    unsent = [
-        f"{one.get('notifier')} {one.get('audience')} {one.get('state')}"
-        for one in messages
-        if one.get("state") != "sent"
-    ]
+    unsent = [f"{one.get('notifier')} {one.get('audience')} {now}" for one, now in messages if now != "sent"]
     unsent += [f"{one.get('name')} {one.get('verdict')}" for one in commands if one.get("verdict") != "passed"]
     if unsent:
         return False, "not sent: " + printable(", ".join(unsent), 300)
     count = len(messages) + len(commands)
-    return bool(count), f"{count} sent by the run" if count else "the run has sent none"
+    late = sum(one.get("state") != now for one, now in messages)
+    if not count:
+        return False, "the run has sent none"
+    return True, f"{count - late} sent by the run" + (f", {late} later" if late else "")
+
+
+def _state_now(message: dict[str, Any], outbox: dict[str, Any]) -> str:
+    state = str(message.get("state"))
+    seen = outbox.get("outbox") and outbox.get("outbox") == message.get("outbox") and not outbox.get("busy")
+    if state != "kept" or not seen:
+        return state
+    same = ("notifier", "written", "subject")
+    there = [one for one in outbox["messages"] if all(one.get(key) == message.get(key) for key in same)]
+    return str(there[0]["state"]) if there else "sent"
 
 
 def _facts(run: dict[str, Any], step: str) -> dict[str, Any]:

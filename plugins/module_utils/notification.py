@@ -124,6 +124,7 @@ def _send_kept(notifiers: list[Notifier], options: dict[str, Any], timeout: floa
         told += [_accounted(one, why, directory) for one, why in zip(known, whys)]
     result = _result(told, changed=any(one["state"] in {SENT, PLANNED} for one in told), where=directory)
     result["warnings"] += [f"{name} in {directory} holds no message, it is left there." for name in strange]
+    result["busy"] = not alone
     result["warnings"] += [] if alone else [f"Another process is sending what {directory} holds; nothing was sent."]
     return result
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import RollbackError
-from .journal import is_run_id, read_journal
+from .journal import Journal, is_run_id, read_journal
 from .report_html import report_html
 from .report_junit import report_junit
 from .report_markdown import report_markdown
@@ -58,7 +58,8 @@ def run_report(directory: str, *, check: bool = False) -> dict[str, Any]:
 
 def read_report(place: Path) -> Report:
     """Return the report of the journals in a directory."""
-    return report_of([_read(path) for path in _journals(place)])
+    runs = [_read(path) for path in _journals(place)]
+    return report_of(runs + [_lost(place, host) for host in _hosts_without_journal(runs)])
 
 
 def _write(path: Path, text: str) -> None:
@@ -101,10 +102,33 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         run = summarise(path.parent.name, read_journal(str(path)), str(path))
     except RollbackError as error:
-        run = summarise(path.parent.name, read_journal("/dev/null"), str(path))
-        run |= {"state": UNREADABLE, "why": error.msg}
+        run = _unreadable(path, error.msg, "Make the journal readable.")
     # Where the journal itself says no host, the name of its file does.
     return {**run, "host": run["host"] or path.stem}
+
+
+def _unreadable(path: Path, why: str, next_step: str) -> dict[str, Any]:
+    nothing = summarise(path.parent.name, Journal([], 0), str(path))
+    return {**nothing, "state": UNREADABLE, "why": why, "next_step": next_step}
+
+
+def _hosts_without_journal(runs: list[dict[str, Any]]) -> list[str]:
+    """Return the hosts that took part, as the other journals say, and of which none is here: they were lost."""
+    openings = [event["facts"].get("hosts") for run in runs for event in run["events"]
+                if event["event"] == "run_started"]  # fmt: skip
+    took_part = {host for hosts in openings if isinstance(hosts, list) for host in hosts if isinstance(host, str)}
+    return sorted(took_part - {run["host"] for run in runs})[:_HOSTS]
+
+
+def _lost(place: Path, host: str) -> dict[str, Any]:
+    """Return what is known of a host that took part and whose journal did not come back: that it is not known."""
+    run = _unreadable(
+        place / f"{Path(host).name}.jsonl",
+        f"The host {host} was lost during the run: its journal did not come back.",
+        f"Look at the host. When it answers again, resume or undo the run; then its journal is in runs/{place.name} "
+        "below its state directory.",
+    )
+    return {**run, "host": host}
 
 
 def _content(path: Path) -> str | None:

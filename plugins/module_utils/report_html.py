@@ -41,7 +41,7 @@ _TEMPLATE = """\
   --box: #1d232d; --good: #6fd39b; --bad: #ff9a91; --open: #f0b862; --bar: #6aa9e9; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 66rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: .2rem 0 .6rem; border-left: .4rem solid; padding-left: .9rem; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; padding-bottom: .2rem; border-bottom: 1px solid var(--line); }
 p { margin: .4rem 0; }
@@ -77,8 +77,8 @@ svg path { fill: var(--open); }
   td::before { content: attr(data-label) ": "; color: var(--soft); }
 }
 @media print {
-  body { max-width: none; font-size: 11px; }
-  tr, svg, pre { break-inside: avoid; }
+  html { font-size: 12px; } body { max-width: none; }
+  tr, svg, pre { break-inside: avoid; } h2, h2 + p { break-after: avoid; }
 }
 </style>
 </head>

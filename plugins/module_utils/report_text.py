@@ -13,13 +13,14 @@ from typing import Any
 from . import saved_work, told_text
 from .checklist import checklist_lines
 from .database_decision import loss_text
+from .infrastructure_fix import infrastructure_lines
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
 _IMAGES = {"all": "images at hand", "some": "images to build or pull", "none": "images to build or pull"}
 _DATABASE_STEPS = {"revert_migrations", "restore_database"}
 # Steps that leave what runs as it runs.
-_BEFORE_THE_OUTAGE = {"announce", "prepare_release", "prepare_database"}
+_BEFORE_THE_OUTAGE = {"announce", "diagnose_infrastructure", "identify_release", "prepare_release", "prepare_database"}
 _ACCEPT = (
     "Not accepted yet: a real run refuses this loss. Add -e accept_data_loss=true, or a limit: 4h, a number of rows."
 )
@@ -86,7 +87,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     before = plan["checkout"].get("before", {})
     lines = [
         f"Plan of run {plan['run_id']}: project {plan['project']} on {plan['host']}",
-        f"From {name_of(before)} to {name_of(plan['release'])}. Reason: {plan['reason']}",
+        f"{_way(before, plan['release'])}. Reason: {plan['reason']}",
     ]
     lines += [f"Puts back what was there before run {plan['undo_of']}"] if plan.get("undo_of") else []
     for step in plan["steps"]:
@@ -95,6 +96,13 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     if "stop_services" in plan["steps"]:
         lines += [outage_line(plan), *_kept_lines(plan)]
     return lines + _left_lines(plan)
+
+
+def _way(before: dict[str, Any], release: dict[str, Any]) -> str:
+    """Return from which release a run leads to which."""
+    if before.get("commit") == release.get("commit"):
+        return f"Release {name_of(release)} stays"
+    return f"From {name_of(before)} to {name_of(release)}"
 
 
 def _no_database_line(plan: dict[str, Any]) -> list[str]:
@@ -125,6 +133,16 @@ def _command_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     names = "; ".join(str(item.get("name") or "a command") for item in result.get("results", []))
     told = told_text.planned_line(result.get("messages", []))
     return [line for line in (f"run {names}" if names else "", told) if line] or ["nobody is told"]
+
+
+def _identify_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
+    return [f"{name_of(plan['release'])}, in {plan['directory']}; code and images are not touched"]
+
+
+def _diagnose_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    cause, action = result.get("cause") or {}, result.get("action") or {}
+    lines = [str(result.get("verdict") or "not diagnosed"), str(cause.get("summary") or "no cause was found")]
+    return lines + [f"proposed: {action['text']}"] * bool(action.get("text"))
 
 
 def _prepare_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
@@ -224,6 +242,9 @@ def _monitor_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
 
 _STEP_LINES = {
     "announce": _command_lines,
+    "identify_release": _identify_lines,
+    "diagnose_infrastructure": _diagnose_lines,
+    "fix_infrastructure": lambda _plan, result: infrastructure_lines(result),
     "prepare_release": _prepare_lines,
     "stop_services": _stop_lines,
     "switch_release": _switch_lines,
@@ -414,10 +435,17 @@ def way_out_parts(situation: dict[str, Any]) -> dict[str, Any]:
     commands = [("To go on, mend the cause and type", command_for(plan, "resume"))]
     if started <= _BEFORE_THE_OUTAGE:
         return {**told, "untouched": _untouched(step, before, situation["now"]), "commands": commands}
+    if not has_way_back(plan):
+        return {**told, "untouched": f"Code, images and database were not touched: {before}.", "commands": commands}
     changed = database_changed(situation)
     back = command_for(plan, "undo", **({"accept_data_loss": "true"} if changed else {}))
     commands.append((f"To put everything back as it was before, {before}, type", back))
     return {**told, "untouched": changed or _database_as_it_was(step), "commands": commands}
+
+
+def has_way_back(plan: dict[str, Any]) -> bool:
+    """Tell whether a run of this plan can be undone; work on the infrastructure changes nothing that undo.yml knows."""
+    return "identify_release" not in plan.get("steps", [])
 
 
 def command_for(plan: dict[str, Any], playbook: str, **variables: str) -> str:

@@ -21,7 +21,7 @@ OPEN = "open"
 PURPOSES = ("list", "resume", "undo")
 _OPENERS = ("run_started", "run_resumed")
 # They leave code, services and the live database as they are, so a run that came no further has changed nothing.
-_HARMLESS = ("announce", "prepare_release", "prepare_database")
+_HARMLESS = ("announce", "diagnose_infrastructure", "identify_release", "prepare_release", "prepare_database")
 _UNSETTLED = ("running", "failed")
 _NEWEST = 5
 

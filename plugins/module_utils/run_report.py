@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 from .border import plain
 from .database_decision import loss_text
 from .journal import duration, parse_time, seconds_between, stamp
-from .report_text import command_for, database_changed, evidence_text, failure, name_of, step_lines, way_out_parts
+from .report_text import (
+    command_for,
+    database_changed,
+    evidence_text,
+    failure,
+    has_way_back,
+    name_of,
+    step_lines,
+    way_out_parts,
+)
 from .run_history import FAILED, SUCCEEDED, UNFINISHED, UNREADABLE
 from .run_text import first_opening, kept_lines, plan_of, who
 
@@ -293,7 +302,7 @@ def _names(value: object) -> list[str]:
 def _state(runs: list[dict[str, Any]]) -> str:
     """Return how the run stands: as well as on the host where it stands worst."""
     states = {run["state"] for run in runs}
-    return next(state for state in (UNREADABLE, FAILED, UNFINISHED, SUCCEEDED) if state in states)
+    return next(state for state in (FAILED, UNREADABLE, UNFINISHED, SUCCEEDED) if state in states)
 
 
 def _headline(lead: dict[str, Any], state: str, hosts: tuple[HostReport, ...]) -> str:
@@ -306,7 +315,7 @@ def _headline(lead: dict[str, Any], state: str, hosts: tuple[HostReport, ...]) -
             return f"Undone: what was there before run {lead['undo_of']} is back; {proof}"
         return f"Succeeded: {lead['version'] or 'the release'} is back; {proof}"
     if state == UNREADABLE:
-        return "Not known: a journal of this run cannot be read"
+        return f"Not known: no journal can be read of {', '.join(host.host for host in hosts if host.state == state)}"
     worst = [host for host in hosts if host.state == state]
     where = next((f" at {_place(host)}" for host in worst if host.step), "")
     names = f" on {', '.join(host.host for host in worst)}" if len(hosts) > 1 else ""
@@ -333,7 +342,7 @@ def _commands(lead: dict[str, Any], state: str, runs: list[dict[str, Any]]) -> t
         return (Command("To see what is on record, type", command_for(plan_of(lead), "runs")),)
     plan = {**plan_of(lead), **{key: lead["plan"].get(key) for key in ("inventory", "target")}}
     commands = [] if state == SUCCEEDED else [Command("To go on, mend the cause and type", _command(plan, "resume"))]
-    if any(run["acted"] for run in runs):
+    if any(run["acted"] for run in runs) and has_way_back(plan):
         changed = any(_database_changed(run) for run in runs)
         undo = _command(plan, "undo", **({"accept_data_loss": "true"} if changed else {}))
         commands.append(Command("To put everything back as it was before, type", undo))
@@ -482,7 +491,7 @@ def _failure(run: dict[str, Any], parts: dict[str, Any]) -> Failure | None:
         return Failure("The run has no end on record.", "What is untouched is not on record.",
                        "See whether it is still at work; if it is not, go on with it or undo it.")  # fmt: skip
     if run["state"] == UNREADABLE:
-        return Failure(_text(run.get("why")), "What is untouched is not on record.", "Make the journal readable.")
+        return Failure(_text(run.get("why")), "What is untouched is not on record.", _text(run.get("next_step")))
     return None
 
 

@@ -39,7 +39,7 @@ options:
   variables:
     description:
       - Variables to set, by name. Values are written without quotes, so only letters, digits and the characters
-        underscore, dot, comma, colon, slash, at, percent, plus and minus are accepted.
+        underscore, dot, comma, colon, slash, at, percent, plus, question mark, equals and minus are accepted.
       - A variable that is null is taken out of the file, with all lines that set it.
       - Not meant for secrets, the values before and after are returned.
     type: dict

@@ -174,6 +174,10 @@ outbox:
   description: Where messages are kept; empty in check mode.
   type: str
   returned: when options were accepted
+busy:
+  description: Whether another process was sending what O(outbox) holds, so that this one neither read nor sent it.
+  type: bool
+  returned: with O(state=kept_sent)
 next_step:
   description: What to do next.
   type: str

@@ -18,7 +18,8 @@ import pytest
 import snapshot
 from cut_off import Typed, events, journals, when_begun
 from drills.killed_controller import differences
-from harness import REPOSITORY, command
+from harness import REPOSITORY, command, free_port
+from receivers import dripping_receiver, hanging_receiver
 from ssh_server import SshServer, running_ssh_server
 from stand import ACCEPTED, MIGRATE, SECONDS, Stand, at_gate, gated, once, standing, words
 
@@ -140,6 +141,39 @@ def test_a_connection_that_is_cut_in_the_middle(
     stand.expect_rolled_back()
     assert stand.drill.last_run() == run_id
     stand.put_back(run_id)
+
+
+# --- people who cannot be told ----------------------------------------------------------------------------------------
+
+
+def test_a_rollback_whose_receivers_are_all_dead_ends_well_and_says_so(stand: Stand) -> None:
+    """It takes at most 20 s longer than one that tells nobody; measured one after the other."""
+    seconds = []
+    with hanging_receiver() as hanging, dripping_receiver() as dripping:
+        dead = {
+            "refused": f"json://127.0.0.1:{free_port()}/", "hanging": f"json://127.0.0.1:{hanging}/",
+            "dripping": f"json://127.0.0.1:{dripping}/", "nowhere": "json://nobody.invalid/",
+            "mail": f"mailto://a:b@127.0.0.1:{hanging}/?from=a@example.com&to=b@example.com",
+        }  # fmt: skip
+        people = {
+            "rollback_notifiers": [
+                {"name": name, "url": url, "audiences": ["team", "users", "stakeholders"]} for name, url in dead.items()
+            ],
+            "rollback_status_page": {
+                "provider": "cachet", "api_url": f"http://127.0.0.1:{hanging}/api", "token": "t", "components": ["1"],
+            },
+        }  # fmt: skip
+        for options in ([], ["-e", json.dumps(people)]):
+            done = stand.type("application_bug.yml", "-e", "version=v1.0.2", *options)
+            assert done.code == 0, done.screen
+            seconds.append(done.seconds)
+            assert stand.drill.look()["head"] == stand.after["head"]
+            told = words(done)
+            stand.put_back(stand.drill.last_run())
+    print(f"told nobody: {seconds[0]:.1f} s; every receiver dead: {seconds[1]:.1f} s")
+    assert seconds[1] - seconds[0] < 20
+    assert [name for name in [*dead, "status page"] if name not in told] == []
+    assert "The message is kept in" in told
 
 
 # --- the database server ----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ class Verification:
     def __init__(self, directory: Path) -> None:
         """Make them."""
         self.directory, self.every, self.count = directory, 0, 0
+        self.version, self.seconds = "1.0.2", 0.0
         project = directory / "project"
         git = ("git", "-C", str(project), "-c", "user.name=x", "-c", "user.email=x@example.com")
         command("git", "init", "-q", str(project))
@@ -56,7 +58,8 @@ class Verification:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 me.count += 1
-                body = b'{"version": "1.0.2"}'
+                time.sleep(me.seconds)
+                body = json.dumps({"version": me.version}).encode()
                 self.send_response(503 if me.every and me.count % me.every == 0 else 200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -115,6 +118,25 @@ def test_without_settings_a_failing_request_of_15_is_found(verification: Verific
     assert code != 0, screen
     assert "x status 503" in screen
     assert {check["kind"]: check["verdict"] for check in verification.evidence()["checks"]}["requests"] == "failed"
+
+
+def test_another_version_that_answers_is_found_and_named(verification: Verification) -> None:
+    verification.version = "1.0.3"
+    code, screen = verification.run({})
+    assert code != 0, screen
+    assert "1.0.3" in screen
+    endpoint = verification.evidence()["checks"][0]
+    assert (endpoint["verdict"], "1.0.3" in endpoint["seen"], "1.0.2" in endpoint["limit"]) == ("failed", True, True)
+
+
+def test_a_release_that_is_healthy_and_slow_is_found_and_named(verification: Verification) -> None:
+    """Each answer is right; users wait for it."""
+    verification.seconds = 0.7
+    code, screen = verification.run({}, rollback_verify_timeout=3, rollback_verify_requests=15)
+    assert code != 0, screen
+    requests = next(check for check in verification.evidence()["checks"] if check["kind"] == "requests")
+    assert (requests["verdict"], "500 ms" in requests["limit"]) == ("failed", True)
+    assert "p95" in screen
 
 
 def test_where_nobody_can_be_asked_it_ends_and_the_checks_are_open(verification: Verification) -> None:

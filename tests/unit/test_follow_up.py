@@ -14,8 +14,10 @@ from ansible_collections.usdx.rollback.plugins.module_utils.follow_up import (
     follow_up,
     follow_up_actions,
     follow_up_lines,
+    new_issues,
     new_ticks,
     run_to_follow,
+    with_issues,
 )
 from ansible_collections.usdx.rollback.plugins.module_utils.journal import Journal
 from ansible_collections.usdx.rollback.plugins.module_utils.lock import has_ended
@@ -61,7 +63,7 @@ def test_a_machine_ticks_what_it_has_seen() -> None:
     rows = after(9, verified={"checks": [PASSED, sample | {"verdict": "failed", "seen": "3 failed"}]})
     assert rows["All services verified healthy"] | {"note": ""} == {
         "name": "All services verified healthy", "owner": "on_call", "due": "2026-11-24 17:21 UTC", "late": True,
-        "state": "done", "by": "follow_up", "note": "", "new": True,
+        "state": "done", "by": "follow_up", "note": "", "new": True, "issue": "",
     }  # fmt: skip
     assert (rows["Error rates normal"]["state"], rows["Error rates normal"]["note"]) == ("open", "web 3 failed")
     unasked = sample | {"verdict": "inconclusive"}
@@ -81,6 +83,48 @@ def test_a_machine_ticks_what_it_has_seen() -> None:
 def test_communications_are_sent_when_none_failed(facts: dict[str, Any], state: str, word: str) -> None:
     row = after(0, a_run(communicate=facts))["User communications sent"]
     assert (row["state"], word in row["note"]) == (state, True)
+
+
+KEPT = {"notifier": "slack", "audience": "users", "subject": "s", "state": "kept", "written": "w", "outbox": "/o"}
+
+
+@pytest.mark.parametrize(
+    ("outbox", "state", "word"),
+    [
+        ({}, "open", "slack users kept"),
+        ({"outbox": "/o", "busy": False, "messages": []}, "done", "0 sent by the run, 1 later"),
+        ({"outbox": "/o", "busy": False, "messages": [KEPT | {"state": "sent"}]}, "done", "1 later"),
+        ({"outbox": "/o", "busy": False, "messages": [KEPT]}, "open", "kept"),
+        ({"outbox": "/o", "busy": False, "messages": [KEPT | {"state": "planned"}]}, "open", "planned"),
+        ({"outbox": "/o", "busy": True, "messages": []}, "open", "kept"),
+        ({"outbox": "/another", "busy": False, "messages": []}, "open", "kept"),
+        ({"msg": "no apprise", "failed": True}, "open", "kept"),
+    ],
+)
+def test_what_left_the_outbox_was_sent_later(outbox: dict[str, Any], state: str, word: str) -> None:
+    row = after(0, a_run(communicate={"messages": [KEPT]}), outbox=outbox)["User communications sent"]
+    assert (row["state"], word in row["note"]) == (state, True)
+
+
+def test_an_issue_is_what_its_command_printed_last_and_is_made_once() -> None:
+    action = {"name": "Root cause identified"}
+    results: list[dict[str, Any]] = [
+        {"verdict": "passed", "rc": 0, "stdout": "made\nhttps://example.com/7\n\n", "follow_up_action": action},
+        {"verdict": "passed", "rc": 0, "stdout": "", "follow_up_action": {"name": "Post-mortem drafted"}},
+        {"verdict": "failed", "rc": 1, "stdout": "no", "follow_up_action": {"name": "Action items created"}},
+        {"verdict": "passed", "rc": None, "stdout": "", "follow_up_action": {"name": "Backups verified"}},
+    ]
+    made = new_issues(results)
+    assert made == [
+        {"name": "Root cause identified", "issue": "https://example.com/7"},
+        {"name": "Post-mortem drafted", "issue": "made"},
+    ]
+    noted = after(0, a_run({"event": "follow_up", "facts": {"issues": made}}))
+    assert {row["issue"] for row in noted.values()} == {"", "https://example.com/7", "made"}
+    shown = follow_up_lines(with_issues(list(after(0).values()), made), a_run())
+    assert [line.rpartition("; ")[2] for line in shown if "; issue" in line] == [
+        "issue https://example.com/7", "issue made",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,23 @@ def test_a_journal_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     place = written(tmp_path, "demo", events("succeeded_run"))
     (place / "other.jsonl").symlink_to(place / "demo.jsonl")
     told = run_report(str(place))
-    assert (told["state"], told["headline"]) == ("unreadable", "Not known: a journal of this run cannot be read")
+    assert (told["state"], told["headline"]) == ("unreadable", "Not known: no journal can be read of other")
+
+
+def test_a_host_that_was_lost_is_named(tmp_path: Path) -> None:
+    """Its journal cannot say so: it did not come back."""
+    told = events("succeeded_run")
+    told[0]["facts"] |= {"host": "demo", "hosts": ["demo", "web2"]}
+    place = written(tmp_path, "demo", told)
+    assert run_report(str(place))["headline"] == "Not known: no journal can be read of web2"
+    lost = read_report(place).hosts[1]
+    assert lost.failure
+    assert (lost.host, lost.failure.what) == (
+        "web2", "The host web2 was lost during the run: its journal did not come back.",
+    )  # fmt: skip
+    told[-1]["facts"]["outcome"] = "failed"
+    written(tmp_path, "demo", told)
+    assert run_report(str(place))["state"] == "failed"
 
 
 def test_a_journal_as_the_module_writes_it(tmp_path: Path) -> None:

@@ -43,19 +43,30 @@ def test_a_machine_ticks_once_and_a_person_by_name(stack: Stack) -> None:
         assert code == 0, words
         assert f"changed={changed}" in words
     assert "3 of 14 done, 11 open" in words
-    assert [[(item["name"], item["by"]) for item in note["items"]] for note in notes(stack)] == [
+    ticks = [note["items"] for note in notes(stack) if "items" in note]
+    assert [[(item["name"], item["by"]) for item in items] for items in ticks] == [
         [("User communications sent", "follow_up")],
         [("Manual check: Connect wallet", "Ann"), ("Incident timeline documented", "Ann")],
     ]
 
 
+def test_an_issue_is_made_of_each_open_action_and_not_twice(stack: Stack) -> None:
+    for number, changed in ((6, 2), (7, 0)):
+        code, words = words_of(stack, number)
+        assert code == 0, words
+        assert f"changed={changed}" in words
+        assert "Root cause identified, team_lead; issue https://example.com/21" in words
+    assert [len(note["issues"]) for note in notes(stack) if "issues" in note] == [11]
+
+
 def test_what_cannot_be_noted_is_refused(stack: Stack) -> None:
     for number, told in (
         (4, "Add -e done_by=NAME"),
-        (5, "done names '99', which is not on the list"),
-        (6, "nothing follows"),
+        (5, "names no command that makes an issue"),
+        (8, "done names '99', which is not on the list"),
+        (9, "nothing follows"),
     ):
         code, words = words_of(stack, number)
         assert code == 2, words
         assert told in words
-    assert len(notes(stack)) == 2
+    assert len(notes(stack)) == 3

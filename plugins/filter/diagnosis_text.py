@@ -1,0 +1,24 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filters that write a diagnosis down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.usdx.rollback.plugins.module_utils import diagnosis_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class FilterModule:
+    """Offer the text functions as filters, each under its own name."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {
+            "diagnosis_lines": diagnosis_text.diagnosis_lines,
+            "diagnosis_refusal": diagnosis_text.diagnosis_refusal,
+        }
