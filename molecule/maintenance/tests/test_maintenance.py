@@ -73,7 +73,7 @@ def test_off_removes_the_page_and_starts_nothing(stack: Stack) -> None:
 
 
 def test_the_application_came_back_after_it(stack: Stack) -> None:
-    code, _screen = stack.screen(7)
+    code, screen = stack.screen(7)
     assert code == 0, screen
     stack.assert_release_answers("v1.0.2")
     stack.assert_keep_services_untouched()
