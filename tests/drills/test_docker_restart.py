@@ -4,20 +4,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import time
+import urllib.error
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 import snapshot
 from cut_off import when_begun
 from docker_daemon import Daemon, running_daemon
-from harness import REPOSITORY, command
+from harness import REPOSITORY, call_module, command
+from stacks import stack
 from stand import MIGRATE, Stand, once, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+PORT = 8080  # of the network of the test's own
 BASES = "import demo; demo.build_bases()"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a Docker daemon of its own needs root")
 
@@ -59,3 +66,51 @@ def test_a_run_whose_docker_daemon_restarts_is_gone_on_with(stand: Stand, daemon
     stand.expect_rolled_back()
     assert stand.drill.last_run() == run_id
     stand.put_back(run_id)
+
+
+def status() -> int:
+    """Return the status that users get; 0 when nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/", timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def expect_status(wanted: int) -> None:
+    """Fail unless users get a status within half a minute."""
+    deadline = time.monotonic() + 30
+    while status() != wanted:
+        assert time.monotonic() < deadline, status()
+        time.sleep(0.1)
+
+
+def test_a_maintenance_page_comes_back_with_the_daemon_and_the_application_does_not(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    nginx = {"image": "usdx-demo/nginx", "restart": "always", "ports": [f"127.0.0.1:{PORT}:80"],
+             "volumes": ["./nginx.conf:/etc/nginx/nginx.conf:ro"]}  # fmt: skip
+    with stack(tmp_path) as made:
+        made.write({
+            "compose.yml": json.dumps({"services": {"nginx": nginx}}),
+            "nginx.conf": 'events {} http { server { listen 80; return 200 "application"; } }',
+        })  # fmt: skip
+        made.up()
+        expect_status(200)
+        assert not call_module("compose_stop", {"project": made.project, "groups": [["nginx"]], "hold": True}).failed
+        page = {"project": made.project, "services": ["nginx"]}
+        served = call_module("maintenance_page", page)
+        assert served["served"], served
+        expect_status(503)
+
+        daemon.stop()
+        assert status() == 0
+        daemon.start()
+
+        expect_status(503)
+        assert made.states() == {"nginx-1": "exited"}
+        again = call_module("maintenance_page", page)
+        assert (again["served"], again["changed"], again["marker"]) == (True, False, served["marker"])
+        assert not call_module("maintenance_page", page | {"state": "removed"}).failed

@@ -142,9 +142,10 @@ def steps_of(playbook: Path) -> list[str]:
 
 
 def imported_roles(playbook: Path) -> list[str]:
-    """Return the roles that a playbook imports in its tasks."""
+    """Return the roles that a playbook imports or includes in its tasks."""
     tasks = [task for play in yaml_of(playbook) for task in play.get("tasks", [])]
-    names = [task["ansible.builtin.import_role"]["name"] for task in tasks if "ansible.builtin.import_role" in task]
+    actions = ("ansible.builtin.import_role", "ansible.builtin.include_role")
+    names = [task[action]["name"] for task in tasks for action in actions if action in task]
     return [name.removeprefix("usdx.rollback.") for name in names]
 
 
