@@ -41,6 +41,7 @@ def command_chunks(
         process = subprocess.Popen(  # noqa: S603 - a list of words
             ["timeout", "--kill-after=5", str(seconds), *argv],  # noqa: S607 - of coreutils, as everywhere
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=variables, cwd=cwd,
+            bufsize=0,  # else a read waits for a full chunk
         )  # fmt: skip
         try:
             output = _output(process)
