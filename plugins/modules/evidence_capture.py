@@ -31,8 +31,8 @@ attributes:
     support: full
     description: Refuses what a real call would refuse, and says what would be taken and about how much room it needs.
   diff_mode:
-    support: none
-    description: There is no diff; the result lists groups, files and bytes.
+    support: full
+    description: The directory. Never what is in it.
   idempotent:
     support: full
     description: A second call for a sealed directory verifies its sums and changes nothing.

@@ -43,6 +43,12 @@ def evidence_capture(options: dict[str, Any], login_of: LoginOf, *, check: bool)
     directory = directory_of(options)
     if options["state"] == "verified":
         return _verified(directory, options["manifest_sha256"])
+    result = _captured(directory, options, login_of, check=check)
+    after = f"evidence in {directory}\n"
+    return {**result, "diff": {"before": "" if result["changed"] else after, "after": after}}
+
+
+def _captured(directory: Path, options: dict[str, Any], login_of: LoginOf, *, check: bool) -> dict[str, Any]:
     limits = _limits(options)
     brought = _brought(options["brought"])
     receipt = encryption.receipt_of(directory)

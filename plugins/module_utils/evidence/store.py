@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 TEMPORARY = f".{MANIFEST}."  # how write_whole begins the name of an unfinished one
 _PARTS = 4  # of an item of which both ends are kept: the first, and the last three
-_LOOK_EVERY = 32 << 20  # bytes between two looks at the free space; far less than what is kept free
+_LOOK_EVERY = 4 << 20  # bytes between two looks at the free space; far less than what is kept free
 _OTHERS = 0o077
 
 
