@@ -16,17 +16,19 @@ import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.evidence.capture import evidence_capture
-from ansible_collections.usdx.rollback.plugins.module_utils.evidence.item import Item
 from ansible_collections.usdx.rollback.plugins.module_utils.evidence.store import Store
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import login_of
 from git_projects import digest, git, make_project
 from harness import BASE_IMAGE, REPOSITORY, call_module, command
 from postgres_servers import Server, docker, fresh_database
 from stacks import Stack, stack
+
+if TYPE_CHECKING:
+    from ansible_collections.usdx.rollback.plugins.module_utils.evidence.item import Item
 
 SECRETS = ("s3cr3t-env", "s3cr3t-log", "s3cr3t-file", "s3cr3t-word", "s3cr3t-token", "s3cr3t-query")
 COMPOSE = f"""
@@ -116,14 +118,20 @@ def world(made: Stack) -> Any:
         name: (one["Id"], one["State"], one["RestartCount"], one["HostConfig"]["RestartPolicy"], one["LogPath"])
         for name, one in made.containers().items()
     }
-    images = sorted(command("docker", "image", "ls", "--all", "--no-trunc", "--quiet").split())
-    return containers, digest(made.directory), images
+    return containers, digest(made.directory)
+
+
+def done_to(made: Stack, since: float) -> set[str]:
+    """Return what was done to the containers of a project since then, as the daemon saw it."""
+    label = f"label=com.docker.compose.project={made.project}"
+    moments = ["--since", f"{since:.3f}", "--until", f"{time.time():.3f}"]
+    return set(command("docker", "events", *moments, "--filter", label, "--format", "{{.Action}}").split())
 
 
 def test_check_real_check_real(project: Stack, tmp_path: Path) -> None:
     """Nothing of the project is altered by any call; all that was taken is there, private, summed and read-only."""
     directory = tmp_path / "evidence" / "one"
-    before = world(project)
+    before, began = world(project), time.time()
     planned = call_module("evidence_capture", options(project, directory), check=True)
     assert (planned.failed, planned["changed"], planned["state"]) == (False, True, "planned"), planned.result
     assert not directory.parent.exists()
@@ -140,6 +148,7 @@ def test_check_real_check_real(project: Stack, tmp_path: Path) -> None:
     assert (again["changed"], again["manifest_sha256"]) == (False, done["manifest_sha256"])
     assert digest(directory) == taken
     assert world(project) == before
+    assert done_to(project, began) <= {"top", "archive-path"}
     for outcome in (planned, done, again):
         assert not [word for word in SECRETS if word in json.dumps(outcome.result) + outcome.shown]
 
@@ -190,7 +199,7 @@ def test_a_project_that_was_paused_or_stopped_gives_the_same(project: Stack, tmp
 
 
 def test_whole_file_systems_are_taken_without_an_image(project: Stack, tmp_path: Path) -> None:
-    before = world(project)
+    before, began = world(project), time.time()
     done = call_module("evidence_capture", options(project, tmp_path / "d", items=["file_systems"]))
     assert not done.failed, done.result
     with tarfile.open(tmp_path / f"d/containers/{project.project}-job-1/file_system.tar") as archive:
@@ -198,6 +207,7 @@ def test_whole_file_systems_are_taken_without_an_image(project: Stack, tmp_path:
         assert file
         assert file.read() == b"result\n"
     assert world(project) == before
+    assert done_to(project, began) == {"export"}
 
 
 def test_wrong_input_is_refused_before_anything_is_taken(project: Stack, tmp_path: Path) -> None:
@@ -215,7 +225,7 @@ def test_wrong_input_is_refused_before_anything_is_taken(project: Stack, tmp_pat
 
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_taken(project: Stack, tmp_path: Path) -> None:
-    with small_disk(tmp_path / "small", "16m") as small:
+    with small_disk(tmp_path / "small", "4m") as small:
         outcome = call_module("evidence_capture", options(project, small / "d"))
         assert outcome.failed
         assert "Nothing was taken" in outcome["msg"]
@@ -346,7 +356,7 @@ def test_a_disk_that_fills_on_the_way_ends_it_and_the_next_call_goes_on(loud: St
     """Somebody else fills the disk: what was taken is whole, nothing is sealed, and room is left for others."""
     with small_disk(tmp_path / "small", "400m") as small:
         process = started(loud, small / "d", items=["processes", "logs"], max_item_mb=256)
-        until(lambda: (small / f"d/containers/{loud.project}-web-1/log.txt").exists())
+        until((small / f"d/containers/{loud.project}-web-1/log.txt").exists)
         os.kill(process.pid, signal.SIGSTOP)
         command("fallocate", "-l", "330m", str(small / "other"))
         os.kill(process.pid, signal.SIGCONT)
@@ -421,7 +431,7 @@ def test_a_server_is_asked_and_what_it_refuses_is_named(server: Server, tmp_path
     needs_more = {"setting_files": "refused", "hba": "refused", "changes_pg_authid": "refused"}
     assert refused == ({} if who == "superuser" else needs_more), done["not_taken"]
     found = {path.stem: path.read_text() for path in (tmp_path / "d/database").iterdir()}
-    assert '"planted"' in found["changes_pg_class"]
+    assert '"public.planted"' in found["changes_pg_class"]
     assert "f()" in found["definer_functions"]
     assert ("s3cr3t-query" in found["sessions"]) is (who == "superuser")
     assert '"viewer"' in found["roles"]
@@ -482,7 +492,7 @@ def test_it_is_encrypted_and_decrypted_equal(project: Stack, tmp_path: Path, too
     assert (done.failed, done["state"]) == (False, "encrypted"), done.result
     assert done["manifest_sha256"] == plain["manifest_sha256"]
     encrypted = Path(done["encrypted"]["path"])
-    assert sorted(path.name for path in directory.parent.iterdir()) == [encrypted.name, "d.receipt.json"]
+    assert sorted(path.name for path in directory.parent.iterdir()) == ["d.receipt.json", encrypted.name]
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.parent.iterdir()} == {0o400}
     assert b"s3cr3t" not in encrypted.read_bytes()
     with encrypted.open("rb") as file:
