@@ -167,7 +167,11 @@ class Git:
 
     def ask(self, *arguments: str, timeout: float | None = None) -> tuple[int, str, str]:
         """Run git and return ``(rc, stdout, stderr)``."""
-        environment = {
+        return self.run(self.argv(*arguments), cwd=self.path, environment=self.variables(), timeout=timeout)
+
+    def variables(self) -> dict[str, str]:
+        """Return the variables with which git is run."""
+        return {
             "LC_ALL": "C",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_OPTIONAL_LOCKS": "0",  # a look at a tree must not write its index
@@ -176,7 +180,6 @@ class Git:
             **self.identity.environment,
             **self.environment,
         }
-        return self.run(self.argv(*arguments), cwd=self.path, environment=environment, timeout=timeout)
 
     def call(self, *arguments: str, timeout: float | None = None) -> str:
         """Run git and return what it printed; a failure is a ``RollbackError``."""

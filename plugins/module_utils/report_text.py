@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from . import monitoring_text, saved_work, told_text
+from . import monitoring_text, preserved_text, saved_work, told_text
 from .checklist import checklist_lines
 from .database_decision import loss_text
 from .infrastructure_fix import infrastructure_lines
@@ -247,6 +247,7 @@ _STEP_LINES = {
     "identify_release": _identify_lines,
     "diagnose_infrastructure": _diagnose_lines,
     "fix_infrastructure": lambda _plan, result: infrastructure_lines(result),
+    "preserve_evidence": lambda _plan, result: preserved_text.planned_lines(result),
     "prepare_release": _prepare_lines,
     "stop_services": _stop_lines,
     "switch_release": _switch_lines,
@@ -384,8 +385,8 @@ def evidence_text(step: str, facts: dict[str, Any]) -> str:
         return "".join(
             f"; {name} {service.get('action')}" for name, service in sorted(facts.get("services", {}).items())
         )
-    if step == "prepare_database" or step in _DATABASE_STEPS:
-        return _database_evidence(facts)
+    if step in _PROOFS:
+        return _PROOFS[step](facts)
     if step == "stop_services":
         return f"; killed: {', '.join(facts['killed'])}" if facts.get("killed") else "; none was killed"
     failed = [item.get("name") for item in facts.get("results", []) if item.get("verdict") == "failed"]
@@ -402,6 +403,12 @@ def _database_evidence(facts: dict[str, Any]) -> str:
     if facts.get("old_database"):
         words += f"; the former database is kept as {facts['old_database']}"
     return words + (f"; names changed in {cutover['milliseconds']:.0f} ms" if cutover else "")
+
+
+_PROOFS = {
+    "preserve_evidence": preserved_text.proof,
+    **dict.fromkeys(("prepare_database", *_DATABASE_STEPS), _database_evidence),
+}
 
 
 def way_out(situation: dict[str, Any]) -> str:
