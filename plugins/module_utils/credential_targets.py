@@ -107,9 +107,7 @@ class PostgresTarget:
             if note.mark and role.login and scram.matches(role.verifier, note.new, note.user):
                 return
             verifier = scram.verifier(note.new, role_password.iterations(cursor))
-            note.mark = role_password.change(
-                cursor, note.user, verifier, login=True if self.credential.alternates else None
-            )
+            note.mark = role_password.change(cursor, note.user, verifier, login=None if role.login else True)
 
     def prove_new(self, note: Note) -> dict[str, str]:
         """Log in with the new password."""

@@ -275,7 +275,9 @@ def set_password(login: Login, database: str, wanted: Wanted, *, check: bool = F
         if would and wanted.password is None:
             change(cursor, role.name, scram.verifier(secrets.token_urlsafe(48), rounds), login=False)
         elif would:
-            at = change(cursor, role.name, scram.verifier(wanted.password or "", rounds), login=True)
+            # Only a role with CREATEROLE may say LOGIN, also of itself.
+            login_too = None if role.login else True
+            at = change(cursor, role.name, scram.verifier(wanted.password or "", rounds), login=login_too)
         result |= _proved(cursor, door, role, wanted)
         if wanted.end_sessions and would:
             result["sessions_ended"] = end_sessions(cursor, role.name, at)
@@ -307,7 +309,7 @@ def _proved(cursor: Any, door: Door, role: Role, wanted: Wanted) -> dict[str, An
         return {"works": works, "refused": refused}
     back = role.verifier is not None
     if back:
-        change(cursor, role.name, role.verifier or "", login=role.login)
+        change(cursor, role.name, role.verifier or "", login=None if role.login else False)
     raise RollbackError(
         f"The new password of {role.name} was not proved: {works.get('why') or refused.get('why')}. "
         + ("The old one was put back." if back else "The old one is not known, so it was not put back."),
