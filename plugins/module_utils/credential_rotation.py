@@ -289,10 +289,10 @@ class Rotation:
         told = self._told([one for one, _target, _note in pending], changed=bool(pending))
         if check or not pending:
             return told
-        for _one, target, note in pending:
-            if note.changed_at:
-                target.put_back(note)
-        self._write({key: value for _one, _target, note in pending for key, value in note.before.items()})
+        changed = [(target, note) for _one, target, note in pending if note.changed_at]
+        for target, note in changed:
+            target.put_back(note)
+        self._write({key: value for _target, note in changed for key, value in note.before.items()})
         self.book.forget()
         return told
 

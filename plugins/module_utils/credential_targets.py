@@ -138,7 +138,7 @@ class PostgresTarget:
         with self.login().cursor() as cursor:
             for name, verifier in note.verifiers.items():
                 known = note.old if name == note.old_user else None
-                again = verifier or scram.verifier(known or secrets.token_urlsafe(48))
+                again = scram.verifier(known or secrets.token_urlsafe(48)) if verifier is None else verifier
                 login = note.logins[name] if self.credential.alternates else None
                 role_password.change(cursor, name, again, login=login)
 

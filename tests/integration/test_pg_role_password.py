@@ -140,7 +140,9 @@ def test_wrong_rights_and_wrong_names_are_refused(server: Server, role: str) -> 
             assert_refused(call_module("pg_role_password", options(server, role, **mine), check=check), other, role)
         itself = call_module("pg_role_password", options(server, other, **mine) | {"old_password": "x"})
         assert (itself["changed"], itself["refused"]["verdict"]) == (True, "passed"), itself.result
-        assert "holds the new verifier" in flat(itself.progress), "this server logs statements, and a plain role cannot prevent it"
+        assert "holds the new verifier" in flat(itself.progress), (
+            "this server logs statements, and a plain role cannot prevent it"
+        )
         again = call_module("pg_role_password", options(server, other, login_user=other, login_password=NEW))
         assert again["changed"] is False
         server.execute("postgres", f"ALTER ROLE {other} CREATEROLE")

@@ -49,7 +49,7 @@ class SessionsLeftError(RollbackError):
 
 @dataclass(frozen=True)
 class Role:
-    """What the server says of a role. ``verifier`` is ``None`` where it is not told, or where there is none."""
+    """What the server says of a role. ``verifier`` is ``None`` where it is not told, and empty where there is none."""
 
     name: str
     superuser: bool
@@ -70,7 +70,7 @@ def look(cursor: Any, name: str) -> Role:
     _require_right(cursor, name, superuser=superuser)
     stored = None
     if is_superuser(cursor):
-        stored = one_value(cursor, "SELECT rolpassword FROM pg_authid WHERE rolname = %s", (name,))
+        stored = one_value(cursor, "SELECT coalesce(rolpassword, '') FROM pg_authid WHERE rolname = %s", (name,))
     return Role(name, superuser, login, stored)
 
 
@@ -106,9 +106,10 @@ def iterations(cursor: Any) -> int:
 def change(cursor: Any, name: str, verifier: str, *, login: bool | None = None) -> str:
     """Store a verifier, and say whether the role may log in (``None`` leaves that). Return the server's time.
 
+    An empty verifier leaves the role without a password.
     Sessions that began before that time began with an earlier password.
     """
-    words = [sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier))]
+    words = [sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier or None))]
     if login is not None:
         words.append(sql.SQL("LOGIN" if login else "NOLOGIN"))
     try:
