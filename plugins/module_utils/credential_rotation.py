@@ -233,10 +233,10 @@ class Rotation:
                     f"{one.name}: {self.request.login_user} is also the login of the rollback; put the new password, "
                     f"the one in {', '.join(one.env_keys)}, into the vault of the inventory (login_password)"
                 )
-            if one.kind == REDIS and note and note.mark and not note.kept:
+            if one.kind == REDIS and note and note.mark and (note.not_kept or not note.kept):
+                reason = note.not_kept or "Redis has neither a configuration file nor an ACL file"
                 items.append(
-                    f"{one.name}: Redis has neither a configuration file nor an ACL file; the command that starts it "
-                    f"must take the password from {', '.join(one.env_keys)}"
+                    f"{one.name}: {reason}; what starts it must take the password from {', '.join(one.env_keys)}, or a restart brings the old one back"
                 )
         return items
 
@@ -331,7 +331,13 @@ def rotate(request: Request, state: str, *, check: bool = False) -> dict[str, An
     """
     if check:
         return _carried_out(Rotation(request), state, check=True)
-    Path(request.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        Path(request.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RollbackError(
+            f"The directory {request.directory} cannot be made: {error.strerror}. Nothing was changed.",
+            "Give a directory that the user that Ansible becomes can make, and that outlives a reboot.",
+        ) from error
     with exclusive([request.directory]):
         return _carried_out(Rotation(request), state, check=False)
 

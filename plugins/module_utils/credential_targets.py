@@ -236,7 +236,7 @@ class RedisTarget:
         with self._admin() as session:
             redis_server.set_password(session, note.user, password)
             note.mark = note.mark or str(redis_server.last_id(session))
-            note.kept = redis_server.persist(session)
+            note.kept, note.not_kept = redis_server.persist(session)
 
     @contextmanager
     def _admin(self) -> Iterator[redis_server.Session]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import secret_value
 from .errors import RollbackError
+from .waiter import checked_seconds
 from .whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Note:
 
     ``values`` and ``before`` are values of the environment file by name, the latter as they were written.
     ``changed_at`` is when the server was changed, in seconds of the managed host; ``mark`` tells sessions from before
-    that: a time of the server, or an id. ``kept`` is where a Redis server keeps its password.
+    that: a time of the server, or an id. ``kept`` is where a Redis server keeps its password, ``not_kept`` why not.
     """
 
     new: str = ""
@@ -87,6 +88,7 @@ class Note:
     changed_at: float = 0.0
     mark: str = ""
     kept: str = ""
+    not_kept: str = ""
 
 
 def from_options(given: list[dict[str, Any]], *, has_postgres: bool) -> list[Credential]:
@@ -123,6 +125,7 @@ def _credential(number: int, given: dict[str, Any]) -> Credential:
         raise _refused(
             f"{where}.length={length}", f"give {secret_value.LEAST_LENGTH} to {secret_value.MOST_LENGTH} characters"
         )
+    said["timeout"] = checked_seconds(said.get("timeout", Credential.timeout), f"{where}.timeout", 0.1)
     tuples = {key: tuple(map(str, value)) for key, value in said.items() if isinstance(value, list)}
     return Credential(**{**said, **tuples, "name": name, "roles": tuple(map(str, roles)), "length": length})
 

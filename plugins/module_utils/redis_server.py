@@ -127,22 +127,27 @@ def set_password(session: Session, user: str, password: str | None) -> None:
     session.call("ACL", "SETUSER", user, "resetpass", *how)
 
 
-def persist(session: Session) -> str:
-    """Write the passwords where the server reads them when it starts; return where that is, or nothing.
+def persist(session: Session) -> tuple[str, str]:
+    """Write the passwords where the server reads them when it starts; return where that is, and what went wrong.
 
-    Nothing means that only its memory has them: then what starts it (its command in the Compose file) must get the
+    Without a place only its memory has them: then what starts it (its command in the Compose file) must get the
     password from the environment file.
     """
     about = dict(line.split(":", 1) for line in str(session.call("INFO", "server")).splitlines() if ":" in line)
-    acl_file = (session.call("CONFIG", "GET", "aclfile") or ["", ""])[1:]
-    kept = []
-    if acl_file and acl_file[0]:
-        session.call("ACL", "SAVE")
-        kept.append("its ACL file")
-    if about.get("config_file", "").strip():
-        session.call("CONFIG", "REWRITE")
-        kept.append("its configuration file")
-    return " and ".join(kept)
+    file, _problem = _tried(session, "CONFIG", "GET", "aclfile")
+    wanted = {"its configuration file": ("CONFIG", "REWRITE")} if about.get("config_file", "").strip() else {}
+    wanted |= {"its ACL file": ("ACL", "SAVE")} if file and file[1] else {}
+    problems = {where: _tried(session, *words)[1] for where, words in wanted.items()}
+    kept = " and ".join(where for where, problem in problems.items() if not problem)
+    return kept, "; ".join(f"{where} was not written: {problem}" for where, problem in problems.items() if problem)
+
+
+def _tried(session: Session, *words: str) -> tuple[Any, str]:
+    """Return the answer to a command, and the error when the server refuses it."""
+    try:
+        return session.call(*words), ""
+    except RedisError as error:
+        return None, str(error)
 
 
 def end_sessions(session: Session, user: str, before: int) -> int:

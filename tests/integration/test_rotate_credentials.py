@@ -153,13 +153,14 @@ class Watcher:
 
 
 def readable_by_all(*folders: Path) -> Iterator[Path]:
-    """Give each file that everybody can read."""
+    """Give each file that everybody can read; other programs remove files meanwhile."""
     for folder in folders:
-        for path in folder.rglob("*"):
-            with contextlib.suppress(OSError):
-                reached = all(stat.S_IMODE(one.stat().st_mode) & 0o001 for one in path.parents)
-                if path.is_file() and path.stat().st_mode & stat.S_IROTH and reached:
-                    yield path
+        for top, _folders, names in os.walk(folder):
+            for path in (Path(top) / name for name in names):
+                with contextlib.suppress(OSError):
+                    reached = all(stat.S_IMODE(one.stat().st_mode) & 0o001 for one in path.parents)
+                    if path.is_file() and path.stat().st_mode & stat.S_IROTH and reached:
+                        yield path
 
 
 def assert_nothing_leaked(place: Stand, secrets: set[str], screen: str, watcher: Watcher, since: float) -> None:
@@ -177,8 +178,8 @@ def assert_nothing_leaked(place: Stand, secrets: set[str], screen: str, watcher:
     assert found == []
     folders = [Path("/tmp"), Path("/var/tmp"), Path("/var/log"), Path.home() / ".ansible"]  # noqa: S108 - looked at only
     for path in readable_by_all(place.stack.directory, *folders):
-        if path.stat().st_mtime >= since - 1 and path.stat().st_size < 50_000_000:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime >= since - 1 and path.stat().st_size < 50_000_000:
                 content = path.read_bytes()
                 assert not [secret for secret in secrets if secret.encode() in content], path
 

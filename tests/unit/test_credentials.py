@@ -49,6 +49,7 @@ def test_what_is_not_said_has_its_default_and_null_says_nothing() -> None:
         ([{**PAIR, "roles": ["a", "b", "c"]}], "roles"),
         ([{**PAIR, "role": "app"}], "roles"),
         ([{**DATABASE, "length": 15}], "length=15"),
+        ([{"name": "x", "kind": "command", "argv": ["a"], "timeout": 0.01}], "timeout"),
         ([{**DATABASE, "length": 513}], "length=513"),
         ([DATABASE, {**CACHE, "name": "database"}], "'database' stands twice"),
         ([DATABASE, {**CACHE, "env_keys": ["URL"]}], "'URL' stands twice"),

@@ -94,3 +94,16 @@ def test_only_sessions_from_before_and_of_the_user_are_ended() -> None:
     with answering(answer, b":1\r\n") as (place, sent), place.session() as session:
         assert redis_server.end_sessions(session, "worker", 9) == 1
     assert sent[1].endswith(b"$2\r\nID\r\n$1\r\n3\r\n")
+
+
+def test_a_server_that_cannot_keep_its_password_says_so_and_is_no_failure() -> None:
+    about = "# Server\r\nconfig_file:/etc/redis/redis.conf\r\n"
+    answers = (
+        f"${len(about)}\r\n{about}\r\n".encode(), b"*2\r\n$7\r\naclfile\r\n$6\r\n/x.acl\r\n",
+        b"-ERR Rewriting config file: Read-only file system\r\n", b"+OK\r\n",
+    )  # fmt: skip
+    with answering(*answers) as (place, sent), place.session() as session:
+        kept, wrong = redis_server.persist(session)
+    assert kept == "its ACL file"
+    assert "Read-only" in wrong
+    assert [b"REWRITE" in sent[2], b"SAVE" in sent[3]] == [True, True]
