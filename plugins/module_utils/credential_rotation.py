@@ -218,26 +218,26 @@ class Rotation:
         }
 
     def _open_items(self, todo: list[Credential]) -> list[str]:
-        """Return what is left to a person."""
-        items = [
-            f"{one.name}: {one.note or 'rotate it where it lives'}"
-            for one in self.request.credentials
-            if one.kind == MANUAL
-        ]
-        for one in todo:
-            note = self.book.pending.get(one.name)
-            if one.kind == COMMAND or (one.note and one.kind != MANUAL):
-                items.append(f"{one.name}: {one.note or 'see that the old value is revoked where it was issued'}")
-            if one.kind == POSTGRES and self.request.login_user in one.roles:
-                items.append(
-                    f"{one.name}: {self.request.login_user} is also the login of the rollback; put the new password, "
-                    f"the one in {', '.join(one.env_keys)}, into the vault of the inventory (login_password)"
-                )
-            if one.kind == REDIS and note and note.mark and (note.not_kept or not note.kept):
-                reason = note.not_kept or "Redis has neither a configuration file nor an ACL file"
-                items.append(
-                    f"{one.name}: {reason}; what starts it must take the password from {', '.join(one.env_keys)}, or a restart brings the old one back"
-                )
+        """Return what is left to a person: what no module can do, and what a rotation of ``todo`` leaves."""
+        by_hand = [one for one in self.request.credentials if one.kind == MANUAL]
+        items = [f"{one.name}: {one.note or 'rotate it where it lives'}" for one in by_hand]
+        return items + [f"{one.name}: {item}" for one in todo for item in self._left_by(one)]
+
+    def _left_by(self, one: Credential) -> list[str]:
+        note, keys = self.book.pending.get(one.name), ", ".join(one.env_keys)
+        items = [one.note] if one.note else []
+        if one.kind == COMMAND and not one.note:
+            items.append("see that the old value is revoked where it was issued")
+        if one.kind == POSTGRES and self.request.login_user in one.roles:
+            items.append(
+                f"{self.request.login_user} is also the login of the rollback; put the new password, the one in {keys}, "
+                "into the vault of the inventory (login_password)"
+            )
+        if one.kind == REDIS and note and note.mark and (note.not_kept or not note.kept):
+            reason = note.not_kept or "Redis has neither a configuration file nor an ACL file"
+            items.append(
+                f"{reason}; what starts it must take the password from {keys}, or a restart brings the old one"
+            )
         return items
 
     # --- finished ---
