@@ -18,6 +18,7 @@ while putting back     both, both            brings all to the new secrets, and 
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ class Rotation:
                 f"those that are given. Nothing was changed.",
                 "Give them again, so that the rotation can be finished or put back.",
             )
-        self.rotation = request.rotation or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        self.rotation = request.rotation or f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
         self.targets = {one.name: self._target(one) for one in self.credentials}
 
     # --- what is there ---
@@ -230,8 +231,8 @@ class Rotation:
             items.append("see that the old value is revoked where it was issued")
         if one.kind == POSTGRES and self.request.login_user in one.roles:
             items.append(
-                f"{self.request.login_user} is also the login of the rollback; put the new password, the one in {keys}, "
-                "into the vault of the inventory (login_password)"
+                f"{self.request.login_user} is also the login of the rollback; put the new password, the one in {keys}, in "
+                "the vault of the inventory (login_password)"
             )
         if one.kind == REDIS and note and note.mark and (note.not_kept or not note.kept):
             reason = note.not_kept or "Redis has neither a configuration file nor an ACL file"
