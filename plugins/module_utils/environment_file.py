@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
+_EXPORT = re.compile(r"\s*export\s+(?=[A-Za-z_])")
 # Values that need no quotes for any reader of such files: Compose, a POSIX shell, python-dotenv.
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:/@%+?=-]*")
 
@@ -50,6 +51,16 @@ def read_variables(text: str, names: list[str]) -> dict[str, str | None]:
     return found
 
 
+def raw_values(text: str, names: list[str]) -> dict[str, str | None]:
+    """Return the value of each name as it is written, with its quotes; ``None`` where the file does not set it."""
+    found: dict[str, str | None] = dict.fromkeys(names)
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if match and match[1] in found:
+            found[match[1]] = match[2]
+    return found
+
+
 def set_variables(text: str, variables: Mapping[str, str | None]) -> str:
     """Return the text with each variable set once: in place where it stood last, else as a new last line.
 
@@ -61,13 +72,19 @@ def set_variables(text: str, variables: Mapping[str, str | None]) -> str:
         if value is None:
             continue
         if name in last:
-            ending = lines[last[name]][len(lines[last[name]].rstrip("\r\n")) :]
-            lines[last[name]] = f"{name}={value}{ending}"
+            line = lines[last[name]]
+            ending = line[len(line.rstrip("\r\n")) :]
+            lines[last[name]] = f"{_exported(line)}{name}={value}{ending}"
         else:
             if lines and not lines[-1].endswith("\n"):
                 lines[-1] += "\n"
             lines.append(f"{name}={value}\n")
     return "".join(lines)
+
+
+def _exported(line: str) -> str:
+    match = _EXPORT.match(line)
+    return match[0] if match else ""
 
 
 def _is_taken_out(line: str, variables: Mapping[str, str | None]) -> bool:
@@ -86,8 +103,11 @@ def read_file(path: str) -> str:
         ) from error
 
 
-def replace_file(path: str, text: str) -> None:
-    """Replace the file at once by a new one with the same owner, group and mode, which the disk holds already."""
+def replace_file(path: str, text: str, mode: int | None = None) -> None:
+    """Replace the file at once by a new one with the same owner and group, which the disk holds already.
+
+    It has the same mode too, unless another one is given.
+    """
     target = Path(path).resolve()
     before = target.stat()
     try:
@@ -95,7 +115,7 @@ def replace_file(path: str, text: str) -> None:
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 os.fchown(file.fileno(), before.st_uid, before.st_gid)
-                os.fchmod(file.fileno(), before.st_mode & 0o7777)
+                os.fchmod(file.fileno(), before.st_mode & 0o7777 if mode is None else mode)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

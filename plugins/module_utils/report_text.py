@@ -242,6 +242,16 @@ def _monitor_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return lines + [f"not watched: {what}" for what in result.get("not_watched", [])]
 
 
+def _rotate_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    lines = []
+    for one in result.get("credentials", []):
+        gap = f", {one['gap']}" if one["gap"] and one["action"] != "rotated before" else ""
+        lines.append(f"{one['name']}: {one['action']}{gap}")
+    restarted = ", ".join(sorted(result.get("running", {})))
+    lines += [f"restart {restarted}"] if restarted else []
+    return lines or ["nothing is rotated"]
+
+
 _STEP_LINES = {
     "announce": _command_lines,
     "identify_release": _identify_lines,
@@ -257,6 +267,7 @@ _STEP_LINES = {
     "start_services": _start_lines,
     "verify_release": _verify_lines,
     "monitor_release": _monitor_lines,
+    "rotate_credentials": _rotate_lines,
     "communicate": _command_lines,
 }
 

@@ -370,3 +370,16 @@ def test_the_summary_says_what_was_not_watched() -> None:
     }
     line = report_text.summary_lines(summary)[1]
     assert line.endswith("done in 4.0 s; 1 of 1 checks passed; not watched: metrics, alerts")
+
+
+def test_a_rotation_says_what_is_rotated_and_whether_there_is_a_gap() -> None:
+    rows = [
+        {"name": "database", "action": "rotate", "gap": "without a gap"},
+        {"name": "cache", "action": "rotated before", "gap": "new connections fail"},
+        {"name": "mail", "action": "by a person", "gap": ""},
+    ]
+    results = {"rotate_credentials": {"credentials": rows, "running": {"web": "x"}}}
+    plan = {**load("failed_run")["plan"], "results": results, "skipped": {}, "done": []}
+    assert report_text.step_lines(plan, "rotate_credentials") == [
+        "database: rotate, without a gap", "cache: rotated before", "mail: by a person", "restart web",
+    ]  # fmt: skip
