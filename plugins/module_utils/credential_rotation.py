@@ -231,8 +231,8 @@ class Rotation:
             items.append("see that the old value is revoked where it was issued")
         if one.kind == POSTGRES and self.request.login_user in one.roles:
             items.append(
-                f"{self.request.login_user} is also the login of the rollback; put the new password, that of {keys}, in "
-                "the vault of the inventory (login_password)"
+                f"{self.request.login_user} is also the login of the rollback; put the new password, that of {keys}, "
+                "in the vault of the inventory (login_password)"
             )
         if one.kind == REDIS and note and note.mark and (note.not_kept or not note.kept):
             reason = note.not_kept or "Redis has neither a configuration file nor an ACL file"

@@ -42,19 +42,20 @@ def test_a_switch_that_is_better_stays(stack: Stack) -> None:
     assert code == 0, words
     assert "stays" in words
     text = (stack.directory / "project" / ".env").read_text(encoding="utf-8")
-    assert "\nRPC_URL=http://rpc-spare:8545\n" in text
+    assert "\nRPC_URL=http://rpc-spare:8545/v2/sesame\n" in text
     assert "\nTRAP_URL=http://rpc:8545\n" in text
     told = json.loads("".join(snapshot.lines("docker", "inspect", f"{stack.project}-indexer-1")))
-    assert "RPC_URL=http://rpc-spare:8545" in told[0]["Config"]["Env"]
+    assert "RPC_URL=http://rpc-spare:8545/v2/sesame" in told[0]["Config"]["Env"]
     assert "TRAP_URL=http://rpc:8545" in told[0]["Config"]["Env"]
 
 
-def test_no_address_is_kept(stack: Stack) -> None:
-    """An address may hold a key."""
+def test_of_an_address_only_host_and_port_are_shown_and_kept(stack: Stack) -> None:
+    """What follows them may be a key."""
+    assert all("sesame" not in stack.screen(number)[1] for number in range(7))
     journals = list((stack.directory / "state" / "runs").glob("*/journal.jsonl"))
     assert len(journals) == 3
     for path in [*journals, *(stack.directory / "controller").rglob("report.*")]:
-        assert "rpc-spare:8545" not in path.read_text(encoding="utf-8"), path
+        assert "sesame" not in path.read_text(encoding="utf-8"), path
 
 
 def test_a_switch_back_to_what_is_dead_is_refused_and_so_is_an_undo(stack: Stack) -> None:
