@@ -81,8 +81,15 @@ def _nothing_asked(found: dict[str, Any]) -> str:
         "switch_dependency": f"-e switch={dependency}",
     }.get(str(action.get("kind")), "")
     proposal = str(action.get("text") or "Nothing is proposed.")
-    how = f"If you agree, type the same again with {typed}." if typed else "Name what to do: -e restart= or -e switch=."
+    how = f"If you agree, type the same again with {typed}." if typed else _by_hand(action)
     return f"Nothing was asked to be mended, and nothing was changed. {proposal} {how}"
+
+
+def _by_hand(action: dict[str, Any]) -> str:
+    """Return how to do what this scenario does not do, or does by another way."""
+    command, service = action.get("command"), action.get("service")
+    words = f"Do it with: {command}. " if command else ""
+    return f"{words}What this scenario does: -e restart={service or 'SERVICE'}, or -e switch=DEPENDENCY."
 
 
 def _refused(what: str, accepted: str) -> dict[str, Any]:

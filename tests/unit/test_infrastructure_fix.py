@@ -82,8 +82,13 @@ def test_what_counts_is_what_those_see_who_use_it() -> None:
     [
         ({"kind": "restart_service", "service": "redis", "text": "Restart redis."}, "-e restart=redis"),
         ({"kind": "switch_dependency", "dependency": "rpc", "text": "Switch."}, "-e switch=rpc"),
-        ({"kind": "free_disk", "text": "Free space."}, "-e restart= or -e switch="),
-        ({}, "-e restart= or -e switch="),
+        ({"kind": "free_disk", "text": "Free space."}, "-e restart=SERVICE, or -e switch=DEPENDENCY"),
+        (
+            {"kind": "fix", "service": "redis", "command": "docker unpause x", "text": "Paused."},
+            "Do it with: docker unpause x. ",
+        ),
+        ({"kind": "fix", "service": "redis", "command": "docker unpause x", "text": "Paused."}, "-e restart=redis"),
+        ({}, "-e restart=SERVICE, or -e switch=DEPENDENCY"),
     ],
 )
 def test_without_a_word_nothing_is_done_and_the_proposal_is_shown(action: dict[str, Any], typed: str) -> None:

@@ -23,7 +23,7 @@ def words_of(stack: Stack, number: int) -> tuple[int, str]:
 def test_without_a_word_the_cause_is_named_and_nothing_is_done(stack: Stack) -> None:
     code, words = words_of(stack, 0)
     assert code == 2, words
-    assert "rollback will not help" in words
+    assert "ROLLBACK WILL NOT HELP" in words
     assert "Nothing was asked to be mended, and nothing was changed." in words
     assert "-e switch=rpc" in words or "-e switch=trap" in words
 
@@ -69,6 +69,7 @@ def test_a_switch_back_to_what_is_dead_is_refused_and_so_is_an_undo(stack: Stack
 def test_a_cache_that_hangs_is_named_and_restarted(stack: Stack) -> None:
     code, words = words_of(stack, 5)
     assert code == 0, words
+    assert "unpause redis" in words
     assert "-e restart=redis" in words
     code, words = words_of(stack, 6)
     assert code == 0, words

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from typing import IO, TYPE_CHECKING
@@ -42,6 +43,7 @@ def command_chunks(
             ["timeout", "--kill-after=5", str(seconds), *argv],  # noqa: S607 - of coreutils, as everywhere
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=variables, cwd=cwd,
             bufsize=0,  # else a read waits for a full chunk
+            start_new_session=True,
         )  # fmt: skip
         try:
             output = _output(process)
@@ -50,7 +52,8 @@ def command_chunks(
             code = process.wait()
         finally:
             if process.poll() is None:
-                process.terminate()  # timeout(1) hands it on
+                # The group: timeout(1) that gets a signal right after its fork ends without handing it on.
+                os.killpg(process.pid, signal.SIGTERM)
             _output(process).close()
             process.wait()
         if code in _TIMED_OUT:
