@@ -252,7 +252,7 @@ def approval(condition: dict[str, Any], approved_by: object, people: object, ope
     by any name. Each role wants a name of its own. A condition without approvers wants one name of any role.
     ``operator`` is who started the run; it is kept for the record and approves nothing.
     """
-    given = _names(approved_by)
+    given = written_names(approved_by)
     listed = _people(people)
     if given is None:
         return _refused(
@@ -278,7 +278,7 @@ def approval(condition: dict[str, Any], approved_by: object, people: object, ope
     }
 
 
-def _names(value: object) -> dict[str, str] | None:
+def written_names(value: object) -> dict[str, str] | None:
     """Return names as they are compared and as they are written; nothing when one is empty or no text."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return {}
@@ -301,7 +301,7 @@ def _people(people: object) -> dict[str, Any]:
     listed: dict[str, Any] = {}
     told: Mapping[Any, Any] = people if isinstance(people, Mapping) else {}
     for role, value in told.items():
-        names = _names(value)
+        names = written_names(value)
         if role not in ROLES:
             return _refused(
                 f"rollback_approvers names the role {role}.", f"Mend it in the inventory; roles are {', '.join(ROLES)}."
@@ -412,7 +412,7 @@ def _required(facts: dict[str, Any]) -> bool | None:
 
 
 def _given(facts: dict[str, Any], typed: list[str] | None = None) -> dict[str, Any]:
-    names = _names(facts["approved_by"])
+    names = written_names(facts["approved_by"])
     approved_by = facts["approved_by"] if names is None else [*names.values(), *(typed or [])]
     return approval(facts["condition"], approved_by, facts["people"], facts["operator"])
 
@@ -540,7 +540,7 @@ def _weighed(facts: dict[str, Any], reply: dict[str, Any]) -> tuple[str, dict[st
         agreed = not asked or answer.lower() == _YES
         return ("" if agreed else "The plan was not confirmed: the answer was not yes."), told
     if asked and answer:
-        names = _names(answer)
+        names = written_names(answer)
         if names is None:
             return "The answer holds an empty name. Run again, and type names with commas between them.", told
         told = _given(facts, list(names.values()))

@@ -10,6 +10,7 @@ from typing import Any
 from .checklist import DONE, OPEN, chosen
 from .http_probe import printable
 from .journal import parse_time
+from .security_incident import RELEASE
 
 BY_A_MACHINE = "follow_up"
 _HOUR, _DAY, _WEEK = 1, 24, 168
@@ -32,8 +33,17 @@ ACTIONS: list[dict[str, Any]] = [
 
 
 def run_to_follow(info: dict[str, Any]) -> str:
-    """Return the id of the newest run that succeeded and was not undone; empty when there is none."""
-    good = [run["run_id"] for run in info.get("runs", []) if run["state"] == "succeeded" and not run["undone_by"]]
+    """Return the id of the newest run that succeeded and was not undone; empty when there is none.
+
+    A stage of a security incident that starts nothing has nothing to follow.
+    """
+    good = [
+        run["run_id"]
+        for run in info.get("runs", [])
+        if run["state"] == "succeeded"
+        and not run["undone_by"]
+        and run.get("inputs", {}).get("stage", RELEASE) == RELEASE
+    ]
     return str(good[0]) if good else ""
 
 

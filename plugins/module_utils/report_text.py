@@ -15,13 +15,17 @@ from .checklist import checklist_lines
 from .database_decision import loss_text
 from .infrastructure_fix import infrastructure_lines
 from .journal import clock
+from .security_incident import SCENARIO, incident_lines
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
 _IMAGES = {"all": "images at hand", "some": "images to build or pull", "none": "images to build or pull"}
 _DATABASE_STEPS = {"revert_migrations", "restore_database"}
 # Steps that leave what runs as it runs.
-_BEFORE_THE_OUTAGE = {"announce", "diagnose_infrastructure", "identify_release", "prepare_release", "prepare_database"}
+_BEFORE_THE_OUTAGE = {
+    "announce", "diagnose_infrastructure", "identify_release", "prepare_release", "prepare_database", "assess_damage",
+    "security_review",
+}  # fmt: skip
 _ACCEPT = (
     "Not accepted yet: a real run refuses this loss. Add -e accept_data_loss=true, or a limit: 4h, a number of rows."
 )
@@ -91,13 +95,24 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
         f"{_way(before, plan['release'])}. Reason: {plan['reason']}",
     ]
     lines += [f"Puts back what was there before run {plan['undo_of']}"] if plan.get("undo_of") else []
+    lines += _incident_lines(plan)
     for step in plan["steps"]:
         lines += _with_head(f"{_number(plan, step)} {plan['titles'][step]['title']}: ", step_lines(plan, step))
     lines += _no_database_line(plan)
     lines += monitoring_text.planned_lines(plan)
     if "stop_services" in plan["steps"]:
-        lines += [outage_line(plan), *_kept_lines(plan)]
+        lines += [outage_line(plan), *(_kept_lines(plan) if has_way_back(plan) else [])]
     return lines + _left_lines(plan)
+
+
+def _incident_lines(plan: dict[str, Any]) -> list[str]:
+    """Return how the security incident stands that a run is a stage of, or that forbids it."""
+    incident = plan.get("incident") or {"since": ""}
+    if plan.get("scenario") != SCENARIO and not incident["since"]:
+        return []
+    head = [f"Stage {plan['stage']} of a security incident"] if plan.get("scenario") == SCENARIO else []
+    forbidden = [f"A real run is refused: {plan['incident_refusal']}"] if plan.get("incident_refusal") else []
+    return [*head, *incident_lines(incident), *forbidden]
 
 
 def _way(before: dict[str, Any], release: dict[str, Any]) -> str:
@@ -147,10 +162,17 @@ def _diagnose_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return lines + ([f"proposed: {action['text']}"] if action.get("text") else [])
 
 
-def _prepare_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+def _meanwhile(plan: dict[str, Any]) -> str:
+    """Return what the services do while the release is prepared."""
+    steps = plan.get("steps", [])
+    stopped = "stop_services" in steps and steps.index("stop_services") < steps.index("prepare_release")
+    return " stay stopped" if stopped or plan.get("scenario") == SCENARIO else " keep serving"
+
+
+def _prepare_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     services: dict[str, dict[str, Any]] = result.get("services", {})
     return [
-        ", ".join(sorted(services)) + " keep serving" if services else "no image is needed",
+        ", ".join(sorted(services)) + _meanwhile(plan) if services else "no image is needed",
         *[f"{name}: {_image_line(service)}" for name, service in sorted(services.items())],
         *[f"{name}: not in this release, stays stopped" for name in result.get("not_in_release", [])],
     ]
@@ -242,6 +264,27 @@ def _monitor_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return lines + [f"not watched: {what}" for what in result.get("not_watched", [])]
 
 
+def _maintenance_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    if result.get("state") == "off":
+        return ["remove the maintenance page" if result.get("served") else "no maintenance page is served"]
+    ports = ", ".join(sorted({str(one.get("port")) for one in result.get("ports", [])}))
+    lines = [f"serve a maintenance page on the published ports{': ' + ports if ports else ''}"]
+    names = ", ".join(str(one["name"]) for one in result.get("dns", []))
+    lines += [f"switch DNS of {names}"] if names else []
+    closed = ", ".join(str(one.get("port")) for one in result.get("closed", []))
+    return lines + ([f"stays closed, because there is no certificate: {closed}"] if closed else [])
+
+
+def _assess_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    return [f"the evidence is in {result.get('evidence')}", *checklist_lines(result.get("checklist", []))]
+
+
+def _review_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    if result.get("refusal"):
+        return [f"a real run is refused: {result['refusal']}"]
+    return [f"reviewed by {', '.join(result.get('reviewed_by', []))}"]
+
+
 def _rotate_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     lines = []
     for one in result.get("credentials", []):
@@ -257,7 +300,10 @@ _STEP_LINES = {
     "identify_release": _identify_lines,
     "diagnose_infrastructure": _diagnose_lines,
     "fix_infrastructure": lambda _plan, result: infrastructure_lines(result),
+    "maintenance_mode": _maintenance_lines,
     "preserve_evidence": lambda _plan, result: preserved_text.planned_lines(result),
+    "assess_damage": _assess_lines,
+    "security_review": _review_lines,
     "prepare_release": _prepare_lines,
     "stop_services": _stop_lines,
     "switch_release": _switch_lines,
@@ -276,6 +322,8 @@ def outage_line(plan: dict[str, Any]) -> str:
     """Return how long which services are down, as far as it was ever measured."""
     order = plan["results"].get("stop_services", {}).get("order", [])
     services = ", ".join(name for group in order for name in group)
+    if plan.get("scenario") == SCENARIO:
+        return f"Outage: {services}; until they are started again by -e stage=release"
     outage = plan.get("outage") or {}
     if outage.get("seconds") is None:
         return f"Outage: {services}; unknown, no earlier run of these steps was measured here"
@@ -416,7 +464,14 @@ def _database_evidence(facts: dict[str, Any]) -> str:
     return words + (f"; names changed in {cutover['milliseconds']:.0f} ms" if cutover else "")
 
 
+def _maintenance_proof(facts: dict[str, Any]) -> str:
+    urls = ", ".join(str(one["url"]) for one in facts.get("answers", []))
+    return f"; the page is served at {urls}" if facts.get("served") else "; no page is served"
+
+
 _PROOFS = {
+    "maintenance_mode": _maintenance_proof,
+    "security_review": lambda facts: f"; reviewed by {', '.join(facts.get('reviewed_by', []))}",
     "preserve_evidence": preserved_text.proof,
     **dict.fromkeys(("prepare_database", *_DATABASE_STEPS), _database_evidence),
 }
@@ -451,6 +506,8 @@ def way_out_parts(situation: dict[str, Any]) -> dict[str, Any]:
     commands = [("To go on, mend the cause and type", command_for(plan, "resume"))]
     if started <= _BEFORE_THE_OUTAGE:
         return {**told, "untouched": _untouched(step, before, situation["now"]), "commands": commands}
+    if plan.get("scenario") == SCENARIO:
+        return {**told, **_contained(situation, started), "commands": commands}
     if not has_way_back(plan):
         return {**told, "untouched": f"Code, images and database were not touched: {before}.", "commands": commands}
     changed = database_changed(situation)
@@ -460,14 +517,35 @@ def way_out_parts(situation: dict[str, Any]) -> dict[str, Any]:
 
 
 def has_way_back(plan: dict[str, Any]) -> bool:
-    """Tell whether a run of this plan can be undone; work on the infrastructure changes nothing that undo.yml knows."""
-    return "identify_release" not in plan.get("steps", [])
+    """Tell whether a run of this plan can be undone.
+
+    Work on the infrastructure changes nothing that undo.yml knows, and what was there before the stages of a security
+    incident shall not come back.
+    """
+    return "identify_release" not in plan.get("steps", []) and plan.get("scenario") != SCENARIO
+
+
+def _contained(situation: dict[str, Any], started: set[str | None]) -> dict[str, str]:
+    """Return what holds when a stage of a security incident failed."""
+    if "start_services" in started:
+        again = (
+            f"To stop everything and show the page again: {_playbook(situation['plan'], SCENARIO, stage='contain')}."
+        )
+        return {"untouched": f"Code, images and database were not touched by this stage. {again}"}
+    changed = database_changed(situation) or _database_as_it_was(situation["step"])
+    return {"untouched": f"What is stopped stays stopped. {changed}".strip()}
 
 
 def command_for(plan: dict[str, Any], playbook: str, **variables: str) -> str:
     """Return the command that goes on with the run of a plan, or undoes it, as one line for a shell."""
+    return _playbook(plan, playbook, run=plan["run_id"], **variables)
+
+
+def _playbook(plan: dict[str, Any], playbook: str, **variables: str) -> str:
     sources = [word for source in plan.get("inventory", []) for word in ("-i", source)]
-    extra = {"run": plan["run_id"], **({"target": plan["target"]} if plan.get("target") else {}), **variables}
+    target = {"target": plan["target"]} if plan.get("target") else {}
+    first = {"run": variables.pop("run")} if "run" in variables else {}
+    extra = {**first, **target, **variables}
     words = [word for name, value in extra.items() for word in ("-e", f"{name}={value}")]
     return shlex.join(["ansible-playbook", f"usdx.rollback.{playbook}", *sources, *words])
 

@@ -137,8 +137,10 @@ def test_a_role_is_a_step_with_a_title_or_what_a_playbook_is_for(role: Path) -> 
 
 def steps_of(playbook: Path) -> list[str]:
     """Return the steps of a playbook, in their order; none of one that takes them from the journal."""
-    roles = [role for play in yaml_of(playbook) for role in play.get("roles", [])]
-    return [step for role in roles for step in role["run_steps"]]
+    plays = yaml_of(playbook)
+    roles = [role for play in plays for role in play.get("roles", []) if isinstance(role["run_steps"], list)]
+    stages = [steps for play in plays for steps in play.get("vars", {}).get("security_incident_stages", {}).values()]
+    return [step for steps in [*(role["run_steps"] for role in roles), *stages] for step in steps]
 
 
 def imported_roles(playbook: Path) -> list[str]:

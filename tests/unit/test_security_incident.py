@@ -1,0 +1,219 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A security incident: its stages in their order, what it forbids to other runs, its questions, and its review."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.usdx.rollback.plugins.module_utils.damage_assessment import (
+    assessment_questions,
+    assessment_refusal,
+    damage_assessment,
+)
+from ansible_collections.usdx.rollback.plugins.module_utils.follow_up import run_to_follow
+from ansible_collections.usdx.rollback.plugins.module_utils.security_incident import (
+    STAGES,
+    incident_lines,
+    incident_of,
+    incident_refusal,
+    next_stage,
+    operators_of,
+    stage_refusal,
+)
+from ansible_collections.usdx.rollback.plugins.module_utils.security_review import review_refusal, reviewed_by
+
+CONTAIN, ASSESS, RECOVER, RELEASE = STAGES
+SCENARIO = "security_incident"
+QUESTIONS = ["What was read?", "Since when?"]
+
+
+def runs(*told: str) -> list[dict[str, Any]]:
+    """Return runs, the newest first, from words in the order of time: ``contain``, ``assess:failed``, ``rollback``."""
+    found = []
+    for number, words in enumerate(told):
+        name, _colon, state = words.partition(":")
+        stage = {"stage": name} if name in STAGES else {}
+        found.append(
+            {
+                "run_id": f"2026112{number}T000000Z-0000",
+                "scenario": SCENARIO if stage else name,
+                "state": state or "succeeded",
+                "started": f"start {number}",
+                "ended": f"end {number}",
+                "inputs": stage,
+                "controller": {"user": f"user{number}"},
+                "undone_by": None,
+            }
+        )
+    return found[::-1]
+
+
+def refusal(stage: str, *told: str, **typed: object) -> str:
+    return incident_refusal(incident_of(runs(*told)), SCENARIO, stage, **typed)
+
+
+@pytest.mark.parametrize(
+    ("told", "since", "following"),
+    [
+        ([], "", CONTAIN),
+        (["rollback", "assess", "release"], "", CONTAIN),
+        (["contain"], "start 0", ASSESS),
+        (["contain:failed"], "start 0", CONTAIN),
+        (["contain:unfinished"], "start 0", CONTAIN),
+        (["rollback", "contain", "assess"], "start 1", RECOVER),
+        (["contain", "assess", "recover", "release:failed"], "start 0", RELEASE),
+        (["contain", "assess", "recover", "release"], "", CONTAIN),
+        (["contain", "assess", "recover", "release", "rollback", "contain"], "start 5", ASSESS),
+        (["contain", "assess", "recover", "contain"], "start 0", RELEASE),
+    ],
+)
+def test_an_incident_begins_with_contain_and_ends_with_a_release(told: list[str], since: str, following: str) -> None:
+    found = incident_of(runs(*told))
+    assert (found["since"], next_stage(found)) == (since, following)
+
+
+def test_the_run_that_asks_and_journals_that_cannot_be_read_are_no_part_of_it() -> None:
+    told = runs("contain", "assess")
+    assert set(incident_of(told, told[0]["run_id"])["stages"]) == {CONTAIN}
+    assert incident_of([{"run_id": "x", "state": "unreadable", "why": "torn"}])["since"] == ""
+
+
+def test_how_it_stands_names_each_stage_and_the_next() -> None:
+    assert incident_lines(incident_of([])) == ["Security incident: none is open"]
+    lines = incident_lines(incident_of(runs("contain", "assess:failed")))
+    assert lines[0] == "Security incident, open since start 0"
+    assert "contain: succeeded at end 0 (run 20261120T000000Z-0000)" in lines[1]
+    assert "assess: failed" in lines[2]
+    assert "recover: open" in lines[3]
+    assert lines[-1] == "Next: -e stage=assess"
+
+
+@pytest.mark.parametrize(
+    ("stage", "told"),
+    [
+        (CONTAIN, []),
+        (CONTAIN, ["contain", "assess", "recover"]),
+        (ASSESS, ["contain"]),
+        (RECOVER, ["contain", "assess"]),
+        (RECOVER, ["contain", "assess", "recover:failed"]),
+        (RELEASE, ["contain", "assess", "recover"]),
+        (RELEASE, ["contain", "assess", "recover", "release:failed"]),
+    ],
+)
+def test_a_stage_in_its_turn_may_be_carried_out(stage: str, told: list[str]) -> None:
+    assert refusal(stage, *told) == ""
+
+
+@pytest.mark.parametrize(
+    ("stage", "told", "words"),
+    [
+        (ASSESS, [], "Begin with -e stage=contain"),
+        (RELEASE, ["contain", "assess", "recover", "release"], "Begin with -e stage=contain"),
+        (ASSESS, ["contain:failed"], "usdx.rollback.resume -e run=20261120T000000Z-0000"),
+        (RECOVER, ["contain"], "-e stage=assess"),
+        (RECOVER, ["contain", "assess", "contain:unfinished"], "The stage contain is unfinished"),
+        (RELEASE, ["contain", "assess"], "-e false_alarm=true"),
+        (RELEASE, ["contain", "assess", "recover:failed"], "The stage recover is failed"),
+    ],
+)
+def test_a_stage_out_of_its_turn_is_refused_with_what_to_type(stage: str, told: list[str], words: str) -> None:
+    assert words in refusal(stage, *told)
+
+
+def test_a_false_alarm_needs_no_recovery_but_an_assessment() -> None:
+    for typed in (True, "true", "yes"):
+        assert refusal(RELEASE, "contain", "assess", false_alarm=typed) == ""
+    assert "recover" in refusal(RELEASE, "contain", "assess", false_alarm="false")
+    assert "-e stage=assess" in refusal(RELEASE, "contain", false_alarm=True)
+    assert "has begun to recover (failed)" in refusal(RELEASE, "contain", "assess", "recover:failed", false_alarm=True)
+
+
+def test_nothing_else_works_on_the_application_while_an_incident_is_open() -> None:
+    told = incident_of(runs("contain"))
+    for scenario in ("rollback", "undo", "infrastructure_issue"):
+        assert "security_incident -e stage=assess" in incident_refusal(told, scenario)
+        assert incident_refusal(incident_of([]), scenario) == ""
+
+
+def test_a_stage_that_is_none_is_refused_with_those_that_there_are() -> None:
+    assert [stage_refusal(stage) for stage in STAGES] == [""] * 4
+    assert "No stage was given" in stage_refusal("")
+    assert all(f"-e stage={stage}" in stage_refusal("clean") for stage in STAGES)
+
+
+def test_what_starts_nothing_is_not_followed() -> None:
+    assert run_to_follow({"runs": runs("rollback", "contain", "assess", "recover")}) == "20261120T000000Z-0000"
+    assert run_to_follow({"runs": runs("rollback", "contain", "release")}) == "20261122T000000Z-0000"
+
+
+# The review
+
+
+def test_somebody_else_must_have_reviewed() -> None:
+    operators = operators_of(incident_of(runs("contain", "assess", "recover")), "ann")
+    assert operators == ["ann", "user2"]
+    assert review_refusal("bob", operators) == ""
+    assert reviewed_by("Ann, bob", operators) == ["bob"]
+    for typed, words in (
+        ("", "Nobody has reviewed"), (None, "Nobody has reviewed"), ("ann", "cannot review own work"),
+        ("ANN, User2", "cannot review own work"), ("bob,,", "empty name"), ({"bob": 1}, "no name"),
+    ):  # fmt: skip
+        assert words in review_refusal(typed, operators)
+        assert "The application stays stopped" in review_refusal(typed, operators) or typed in ("", None)
+
+
+def test_only_those_who_may_review_count() -> None:
+    assert review_refusal("bob", ["ann"], ["Bob", "Eve"]) == ""
+    assert "rollback_security_reviewers: Eve" in review_refusal("bob", ["ann"], ["Eve"])
+    assert reviewed_by("bob,eve", ["ann"], ["Eve"]) == ["eve"]
+    assert "rollback_security_reviewers" in review_refusal("bob", ["ann"], [""])
+
+
+def test_an_operator_without_a_name_does_not_open_the_gate_to_everybody() -> None:
+    assert "Nobody has reviewed" in review_refusal("", ["", ""])
+    assert review_refusal("bob", ["", ""]) == ""
+
+
+# The damage
+
+
+def test_answers_are_kept_with_who_gave_them_and_the_rest_stays_open() -> None:
+    rows = damage_assessment(QUESTIONS, {"2": "since\x1b[31m noon"}, "ann")
+    assert rows[0] == {"name": "What was read?", "state": "open", "by": "", "note": ""}
+    assert rows[1] == {"name": "Since when?", "state": "done", "by": "ann", "note": "since [31m noon"}
+    assert damage_assessment(QUESTIONS, {"since WHEN?": "noon"}, "ann")[1]["state"] == "done"
+
+
+def test_replies_at_the_terminal_count_where_nothing_was_typed() -> None:
+    replies = [{"asked": True, "answer": "nothing"}, {"asked": True, "answer": "later"}]
+    rows = damage_assessment(QUESTIONS, {"2": "noon"}, "ann", replies)
+    assert [row["note"] for row in rows] == ["nothing", "noon"]
+    assert (
+        damage_assessment(QUESTIONS, {}, "ann", [{"asked": False, "answer": "", "why": "no terminal"}])[0]["by"] == ""
+    )
+    assert [text.splitlines()[0] for text in assessment_questions(QUESTIONS)] == [
+        "Question 1 of 2: What was read?",
+        "Question 2 of 2: Since when?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "by", "words"),
+    [
+        ("noon", "ann", "is no dictionary"),
+        ({"3": "x"}, "ann", "answers names 3"),
+        ({"Who?": "x"}, "ann", "answers names Who?"),
+        ({"1": "x", "What was read?": "y"}, "ann", "two answers to one question"),
+        ({"1": "x"}, "", "-e manual_checks_by=NAME"),
+    ],
+)
+def test_answers_that_cannot_be_recorded_are_refused(answers: object, by: str, words: str) -> None:
+    told = assessment_refusal(QUESTIONS, answers, by)
+    assert words in told
+    assert "Nothing was changed" in told
+
+
+def test_no_answer_is_no_mistake() -> None:
+    assert assessment_refusal(QUESTIONS, {}, "") == assessment_refusal(QUESTIONS, {1: "x"}, "ann") == ""
