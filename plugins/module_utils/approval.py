@@ -460,9 +460,16 @@ def _notified(plan: dict[str, Any]) -> str:
     return "; ".join([*words, *([f"step 1 will {told}"] if told else [])]) or "no command is configured: do it by hand"
 
 
+_WITHOUT_APPROVAL = {
+    "contain": "not asked for: to stop everything waits for nobody",
+    "assess": "not asked for: nothing changes",
+    "release": "by the security review, in the plan",
+}
+
+
 def _approved_text(facts: dict[str, Any]) -> str:
     if not _required(facts):
-        return "approvals: off in the inventory"
+        return _WITHOUT_APPROVAL.get(str(facts["plans"][0].get("stage") or ""), "approvals: off in the inventory")
     told = _given(facts)
     parts = [f"{ROLES.get(role, 'no role asked for')}: {name}" for role, name in told["granted"].items()]
     return "; ".join([*parts, *[f"MISSING {text}" for text in _missing(facts, told)]])

@@ -110,6 +110,8 @@ def _incident_lines(plan: dict[str, Any]) -> list[str]:
     incident = plan.get("incident") or {"since": ""}
     if plan.get("scenario") != SCENARIO and not incident["since"]:
         return []
+    if not incident["since"] and plan["stage"] == "contain":
+        return [f"Stage {plan['stage']} of a security incident, which begins with it"]
     head = [f"Stage {plan['stage']} of a security incident"] if plan.get("scenario") == SCENARIO else []
     forbidden = [f"A real run is refused: {plan['incident_refusal']}"] if plan.get("incident_refusal") else []
     return [*head, *incident_lines(incident), *forbidden]
@@ -266,7 +268,7 @@ def _monitor_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
 
 def _maintenance_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     if result.get("state") == "off":
-        return ["remove the maintenance page" if result.get("served") else "no maintenance page is served"]
+        return ["lead users back, and remove the maintenance page"]
     ports = ", ".join(sorted({str(one.get("port")) for one in result.get("ports", [])}))
     lines = [f"serve a maintenance page on the published ports{': ' + ports if ports else ''}"]
     names = ", ".join(str(one["name"]) for one in result.get("dns", []))
@@ -379,7 +381,10 @@ def moment(plan: dict[str, Any], step: str, seconds: float) -> str:
 def summary_lines(summary: dict[str, Any]) -> list[str]:
     """Return what was done when: a line for each step with its T+ time, its length and its evidence."""
     plan = summary["plan"]
-    lines = [f"Run {plan['run_id']}: {name_of(plan['checkout'].get('before', {}))} -> {name_of(plan['release'])}"]
+    before, release = plan["checkout"].get("before", {}), plan["release"]
+    stays = before.get("commit") == release.get("commit")
+    way = f"{name_of(release)} stays" if stays else f"{name_of(before)} -> {name_of(release)}"
+    lines = [f"Run {plan['run_id']}: {way}"]
     started: dict[str, float] = {}
     for event in summary["events"]:
         step = event.get("step")
@@ -469,7 +474,18 @@ def _maintenance_proof(facts: dict[str, Any]) -> str:
     return f"; the page is served at {urls}" if facts.get("served") else "; no page is served"
 
 
+def _rotation_proof(facts: dict[str, Any]) -> str:
+    """Return which credentials are proved; what a person has to do is on the checklist."""
+    words = ""
+    for one in facts.get("credentials", []):
+        works, refused = ((one.get(key) or {}).get("verdict") for key in ("works", "refused"))
+        if works or refused:
+            words += f"; {one['name']}: the new one works ({works}), the old one is refused ({refused})"
+    return words
+
+
 _PROOFS = {
+    "rotate_credentials": _rotation_proof,
     "maintenance_mode": _maintenance_proof,
     "security_review": lambda facts: f"; reviewed by {', '.join(facts.get('reviewed_by', []))}",
     "preserve_evidence": preserved_text.proof,

@@ -168,7 +168,7 @@ def end_sessions(cursor: Any, name: str, before: str | None = None) -> int:
     try:
         if one_value(cursor, hidden, (name,)):
             raise _not_ended(name, "the login may not see when they began")
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", (pids,))
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::integer[]) AS pid", (pids,))
     except psycopg2.Error as error:
         raise _not_ended(name, error.diag.message_primary or type(error).__name__) from error
 
