@@ -21,4 +21,5 @@ class FilterModule:
         return {
             "diagnosis_lines": diagnosis_text.diagnosis_lines,
             "diagnosis_refusal": diagnosis_text.diagnosis_refusal,
+            "short_diagnosis": diagnosis_text.short_diagnosis,
         }

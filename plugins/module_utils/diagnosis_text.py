@@ -28,6 +28,16 @@ def diagnosis_lines(found: dict[str, Any], host: str) -> list[str]:
     return [*lines, *_wrapped("", _sum(found))]
 
 
+def short_diagnosis(found: dict[str, Any]) -> dict[str, str]:
+    """Return the verdict of a diagnosis, the cause and what is proposed, each in words, for the plan of a rollback."""
+    cause = found.get("cause")
+    return {
+        "verdict": str(found["verdict"]),
+        "cause": str(cause["summary"]) if cause else "",
+        "action": "" if found["action"]["kind"] == "roll_back" else str(found["action"]["text"]),
+    }
+
+
 def _unknown_lines(unknown: list[str]) -> list[str]:
     """Return what is not known; of many only the first ones."""
     if not unknown:

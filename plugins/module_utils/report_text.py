@@ -96,6 +96,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     ]
     lines += [f"Puts back what was there before run {plan['undo_of']}"] if plan.get("undo_of") else []
     lines += _incident_lines(plan)
+    lines += _diagnosis_lines(plan.get("diagnosis") or {})
     for step in plan["steps"]:
         lines += _with_head(f"{_number(plan, step)} {plan['titles'][step]['title']}: ", step_lines(plan, step))
     lines += _no_database_line(plan)
@@ -103,6 +104,17 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     if "stop_services" in plan["steps"]:
         lines += [outage_line(plan), *(_kept_lines(plan) if has_way_back(plan) else [])]
     return lines + _left_lines(plan)
+
+
+def _diagnosis_lines(diagnosis: dict[str, Any]) -> list[str]:
+    """Return whether a rollback will help; in capitals when it will not, because then there is something else to do."""
+    if not diagnosis:
+        return []
+    verdict = str(diagnosis["verdict"])
+    helps_not = verdict == "rollback will not help"
+    words = [verdict.upper() if helps_not else verdict, diagnosis["cause"], diagnosis["action"] if helps_not else ""]
+    more = ["More: ansible-playbook usdx.rollback.diagnose"] if helps_not else []
+    return [f"Diagnosis: {'; '.join(filter(None, words))}", *more]
 
 
 def _incident_lines(plan: dict[str, Any]) -> list[str]:

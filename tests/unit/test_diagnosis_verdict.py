@@ -20,7 +20,11 @@ from ansible_collections.usdx.rollback.plugins.module_utils.diagnosis.verdict im
     Release,
     verdict,
 )
-from ansible_collections.usdx.rollback.plugins.module_utils.diagnosis_text import diagnosis_lines, diagnosis_refusal
+from ansible_collections.usdx.rollback.plugins.module_utils.diagnosis_text import (
+    diagnosis_lines,
+    diagnosis_refusal,
+    short_diagnosis,
+)
 
 KNOWN = Surroundings(
     needed=(
@@ -337,3 +341,12 @@ def test_what_was_seen_cannot_steer_the_screen_nor_show_a_password() -> None:
     assert "\x1b" not in facts["seen"]
     assert "\n" not in facts["seen"]
     assert "s3cr3t" not in facts["seen"]
+
+
+def test_the_short_diagnosis_names_what_else_is_to_be_done() -> None:
+    sick = short_diagnosis(result(told(bad("disk /", "full", "disk", affects=("*",)))))
+    assert (sick["verdict"], sick["cause"]) == ("rollback will not help", "disk /: full was seen")
+    assert sick["action"].startswith("Free space on disk /")
+    assert short_diagnosis(result(told()))["cause"] == ""
+    action = {"kind": "roll_back", "text": "Roll back."}
+    assert short_diagnosis({"verdict": "rollback will help", "cause": None, "action": action})["action"] == ""

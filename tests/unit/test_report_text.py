@@ -69,6 +69,75 @@ def test_the_plan_of_a_real_run() -> None:
     assert not [line for line in lines if "None" in line]
 
 
+@pytest.mark.parametrize(
+    ("diagnosis", "lines"),
+    [
+        ({}, []),
+        ({"verdict": "cannot tell", "cause": "", "action": "Look."}, ["Diagnosis: cannot tell"]),
+        (
+            {"verdict": "rollback will not help", "cause": "rpc: 9000 s old", "action": "Switch rpc."},
+            [
+                "Diagnosis: ROLLBACK WILL NOT HELP; rpc: 9000 s old; Switch rpc.",
+                "More: ansible-playbook usdx.rollback.diagnose",
+            ],
+        ),
+    ],
+)
+def test_the_plan_says_whether_a_rollback_will_help(diagnosis: dict[str, str], lines: list[str]) -> None:
+    plan = {**load("failed_run")["plan"], "diagnosis": diagnosis}
+    assert [line for line in report_text.plan_lines(plan) if line.startswith(("Diagnosis", "More"))] == lines
+
+
+def test_the_plan_of_a_stage_of_a_security_incident() -> None:
+    steps = ["identify_release", "stop_services", "maintenance_mode", "assess_damage", "security_review"]
+    here = {"release": "v1.0.3", "commit": "a2496e92cf75" + "0" * 28}
+    plan = {
+        "run_id": "r", "project": "shop", "host": "web1", "directory": "/srv/shop", "reason": "x", "steps": steps,
+        "checkout": {"before": here}, "release": here, "skipped": {}, "check_mode": True, "keep_services": ["db"],
+        "titles": {step: {"number": "-", "title": step} for step in steps}, "scenario": "security_incident",
+        "stage": "contain", "incident": {"since": "", "stages": {}}, "incident_refusal": "",
+        "results": {
+            "stop_services": {"order": [["web"]]},
+            "maintenance_mode": {
+                "state": "on", "ports": [{"port": 80}], "dns": [{"name": "shop.example.com"}],
+                "closed": [{"port": 443}],
+            },
+            "assess_damage": {"evidence": "/var/evidence", "checklist": [{"name": "Who?", "state": "open"}]},
+            "security_review": {"refusal": "Nobody has reviewed."},
+        },
+    }  # fmt: skip
+    assert report_text.plan_lines(plan)[2:-1] == [
+        "Stage contain of a security incident, which begins with it",
+        "       identify_release: v1.0.3 (a2496e92cf75), in /srv/shop; code and images are not touched",
+        "       stop_services: web; db keep running",
+        "       maintenance_mode: serve a maintenance page on the published ports: 80",
+        "         switch DNS of shop.example.com",
+        "         stays closed, because there is no certificate: 443",
+        "       assess_damage: the evidence is in /var/evidence",
+        "         Open, to be done by a person: Who?",
+        "       security_review: a real run is refused: Nobody has reviewed.",
+        "Database: not touched, this playbook has no step for it",
+        "Outage: web; until they are started again by -e stage=release",
+    ]
+    opened = {"since": "2026-11-24", "stages": {}}
+    released = {**plan, "stage": "release", "incident": opened, "incident_refusal": "contain comes first"}
+    lines = report_text.plan_lines(released)
+    assert lines[2:4] == ["Stage release of a security incident", "Security incident, open since 2026-11-24"]
+    assert "A real run is refused: contain comes first" in lines
+    other = report_text.plan_lines({**released, "scenario": "rollback"})
+    assert "Stage release of a security incident" not in other
+    assert "A real run is refused: contain comes first" in other
+
+
+def test_a_rotation_is_proved_by_what_works_and_what_is_refused() -> None:
+    found = [
+        {"name": "database", "works": {"verdict": "passed"}, "refused": {"verdict": "inconclusive"}},
+        {"name": "mail", "action": "by a person"},
+    ]
+    told = report_text.evidence_text("rotate_credentials", {"credentials": found})
+    assert told == "; database: the new one works (passed), the old one is refused (inconclusive)"
+
+
 def test_the_plan_of_work_on_the_infrastructure() -> None:
     here = {"release": "v1.0.3", "commit": "a2496e92cf75" + "0" * 28}
     steps = ["identify_release", "diagnose_infrastructure", "fix_infrastructure"]

@@ -64,6 +64,24 @@ def test_work_on_the_infrastructure_cannot_be_undone_and_names_what_it_left_alon
     assert "Code, images and database were not touched: v1.0.3" in text
 
 
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (["stop_services", "maintenance_mode"], "What is stopped stays stopped. The database was not touched."),
+        (["identify_release", "start_services", "verify_release"], "-e stage=contain"),
+    ],
+)
+def test_a_stage_of_a_security_incident_says_what_holds_and_offers_no_undo(
+    situation: dict[str, Any], steps: list[str], words: str
+) -> None:
+    situation["plan"] |= {"scenario": "security_incident", "steps": steps, "titles": {steps[-1]: {"title": "Last"}}}
+    situation |= {"step": steps[-1], "events": [{"event": "step_started", "step": step} for step in steps]}
+    text = way_out(situation)
+    assert words in text
+    assert "usdx.rollback.resume" in text
+    assert "usdx.rollback.undo" not in text
+
+
 def test_nothing_to_undo_when_nothing_was_stopped(situation: dict[str, Any]) -> None:
     situation["events"] = situation["events"][:1]
     text = way_out(situation)
