@@ -148,6 +148,8 @@ def step_lines(plan: dict[str, Any], step: str) -> list[str]:
         return ["done before the run was cut off"]
     if step in plan["skipped"]:
         return [f"skipped: {plan['skipped'][step]}"]
+    if step in plan.get("unplanned", []):
+        return ["not looked at before: nothing holds the stop up"]
     return _STEP_LINES[step](plan, plan["results"].get(step, {}))
 
 
@@ -166,7 +168,9 @@ def _command_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return [line for line in (f"run {names}" if names else "", told) if line] or ["nobody is told"]
 
 
-def _identify_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
+def _identify_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    if result.get("why"):
+        return [f"not known: {result['why']}"]
     return [f"{name_of(plan['release'])}, in {plan['directory']}; code and images are not touched"]
 
 
