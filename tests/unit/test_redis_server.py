@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# ruff: noqa: SIM117 - pylint of ansible-test does not know a name that the same line has bound
 """The protocol of Redis, also when the other side does not speak it. A real server answers in the integration tests."""
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ def answering(*answers: bytes) -> Iterator[tuple[redis_server.Place, list[bytes]
     ],
 )
 def test_answers(answer: bytes, value: object) -> None:
-    with answering(answer) as (place, sent), place.session() as session:
-        assert session.call("GET", "ä b") == value
+    with answering(answer) as (place, sent):
+        with place.session() as session:
+            assert session.call("GET", "ä b") == value
     assert sent == [b"*2\r\n$3\r\nGET\r\n$4\r\n\xc3\xa4 b\r\n"]
 
 
@@ -56,8 +58,9 @@ def test_answers(answer: bytes, value: object) -> None:
     [b"", b"HTTP/1.1 400 Bad Request\r\n", b"$999999999999\r\n", b"$x\r\n", b"*1\r\n" * 20, b"no line", b"-ERR no\r\n"],
 )
 def test_what_is_no_answer_is_an_error(answer: bytes) -> None:
-    with answering(answer) as (place, _sent), place.session() as session, pytest.raises(redis_server.RedisError):
-        session.call("PING")
+    with answering(answer) as (place, _sent):
+        with place.session() as session, pytest.raises(redis_server.RedisError):
+            session.call("PING")
 
 
 @pytest.mark.parametrize(
@@ -82,8 +85,9 @@ def test_a_server_that_cannot_say_is_not_one_that_refuses(answer: bytes) -> None
 
 
 def test_of_a_user_only_the_sum_is_sent() -> None:
-    with answering(b"+OK\r\n") as (place, sent), place.session() as session:
-        redis_server.set_password(session, "worker", "s3cr3t")
+    with answering(b"+OK\r\n") as (place, sent):
+        with place.session() as session:
+            redis_server.set_password(session, "worker", "s3cr3t")
     assert b"s3cr3t" not in sent[0]
     assert b"resetpass" in sent[0]
 
@@ -91,8 +95,9 @@ def test_of_a_user_only_the_sum_is_sent() -> None:
 def test_only_sessions_from_before_and_of_the_user_are_ended() -> None:
     listed = "id=3 addr=1 user=worker\nid=9 addr=1 user=worker\nid=4 addr=1 user=default\n"
     answer = f"${len(listed)}\r\n{listed}\r\n".encode()
-    with answering(answer, b":1\r\n") as (place, sent), place.session() as session:
-        assert redis_server.end_sessions(session, "worker", 9) == 1
+    with answering(answer, b":1\r\n") as (place, sent):
+        with place.session() as session:
+            assert redis_server.end_sessions(session, "worker", 9) == 1
     assert sent[1].endswith(b"$2\r\nID\r\n$1\r\n3\r\n")
 
 
@@ -102,8 +107,9 @@ def test_a_server_that_cannot_keep_its_password_says_so_and_is_no_failure() -> N
         f"${len(about)}\r\n{about}\r\n".encode(), b"*2\r\n$7\r\naclfile\r\n$6\r\n/x.acl\r\n",
         b"-ERR Rewriting config file: Read-only file system\r\n", b"+OK\r\n",
     )  # fmt: skip
-    with answering(*answers) as (place, sent), place.session() as session:
-        kept, wrong = redis_server.persist(session)
+    with answering(*answers) as (place, sent):
+        with place.session() as session:
+            kept, wrong = redis_server.persist(session)
     assert kept == "its ACL file"
     assert "Read-only" in wrong
     assert [b"REWRITE" in sent[2], b"SAVE" in sent[3]] == [True, True]

@@ -154,8 +154,8 @@ def verify(directory: Path, told: dict[str, Any], expected: str = "") -> None:
     damaged = sorted(name for name in set(files) & there if _differs(directory / name, files[name]))
     if not (missing or extra or damaged):
         return
-    found = [f"{what}: {', '.join(names)}" for what, names in (("damaged", damaged), ("missing", missing),
-                                                                ("not of it", extra)) if names]  # fmt: skip
+    wrong = (("damaged", damaged), ("missing", missing), ("not of it", extra))
+    found = [f"{what}: {', '.join(names)}" for what, names in wrong if names]
     raise RollbackError(
         f"The evidence in {directory} is not as it was sealed. {'; '.join(found)}. Nothing was changed.",
         "Keep it as it is, and use a copy that verifies. The other files are as they were.",
