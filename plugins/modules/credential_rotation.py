@@ -190,52 +190,53 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Rotate
-  module_defaults:
-    usdx.rollback.credential_rotation:
-      environment_file: /opt/usdx-wexel/.env
-      directory: /var/lib/usdx-rollback/usdx-wexel/credentials
-      rotation: 20261124T160728Z-960a
-      project: usdx-wexel
-      postgres:
-        db: usdx_wexel
-        service: db
-        login_user: postgres
-        login_password: "{{ vault_postgres_password }}"
-      credentials:
-        - name: database
-          kind: postgres
-          roles: [app_a, app_b]
-          env_keys: [DATABASE_URL]
-          services: [webapp, indexer]
-        - name: cache
-          kind: redis
-          service: redis
-          env_keys: [REDIS_URL]
-          services: [webapp]
-        - name: sessions
-          kind: env
-          env_keys: [SESSION_SECRET]
-          services: [webapp]
-        - name: RPC node
-          kind: command
-          argv: [./scripts/new_rpc_key.sh]
-          chdir: /opt/usdx-wexel
-          env_keys: [RPC_URL]
-          services: [indexer]
-        - name: mail provider
-          kind: manual
-          note: make a new key in its console, and remove the old one there
-  block:
-    - name: New secrets on servers and in the environment file
-      usdx.rollback.credential_rotation:
-        state: changed
+- name: New secrets on servers and in the environment file
+  usdx.rollback.credential_rotation:
+    state: changed
+    environment_file: /opt/usdx-wexel/.env
+    directory: /var/lib/usdx-rollback/usdx-wexel/credentials
+    rotation: 20261124T160728Z-960a
+    project: usdx-wexel
+    postgres:
+      db: usdx_wexel
+      service: db
+      login_user: postgres
+      login_password: "{{ vault_postgres_password }}"
+    credentials:
+      - name: database
+        kind: postgres
+        roles: [app_a, app_b]
+        env_keys: [DATABASE_URL]
+        services: [webapp, indexer]
+      - name: cache
+        kind: redis
+        service: redis
+        env_keys: [REDIS_URL]
+        services: [webapp]
+      - name: sessions
+        kind: env
+        env_keys: [SESSION_SECRET]
+        services: [webapp]
+      - name: RPC node
+        kind: command
+        argv: [./scripts/new_rpc_key.sh]
+        chdir: /opt/usdx-wexel
+        env_keys: [RPC_URL]
+        services: [indexer]
+      - name: mail provider
+        kind: manual
+        note: make a new key in its console, and remove the old one there
 
-    # restart webapp and indexer here
+# restart webapp and indexer here
 
-    - name: Prove them, and lock what is old
-      usdx.rollback.credential_rotation:
-        state: finished
+- name: Prove them, and lock what is old
+  usdx.rollback.credential_rotation:
+    state: finished
+    environment_file: /opt/usdx-wexel/.env
+    directory: /var/lib/usdx-rollback/usdx-wexel/credentials
+    rotation: 20261124T160728Z-960a
+    project: usdx-wexel
+    credentials: "{{ rollback_credentials }}"
 """
 
 RETURN = r"""
