@@ -27,7 +27,7 @@ PLAYBOOK = """\
         __run_already_there: "{{ inventory_hostname in already_there | default([]) }}"
         run_inputs: "{{ dict(typed | zip(query('ansible.builtin.vars', *typed))) }}"
       vars:
-        typed: "{{ query('ansible.builtin.varnames', '^(accept_data_loss|incident|observed|trigger)$') }}"
+        typed: "{{ query('ansible.builtin.varnames', '^(accept_data_loss|incident|observed|stage|trigger)$') }}"
     - ansible.builtin.include_role:
         name: usdx.rollback.run
         tasks_from: approve.yml
@@ -109,6 +109,18 @@ def test_without_a_terminal_a_missing_approval_is_refused(decision: Decision) ->
     )
     assert f"-e approved_plan={plan_sum(screen)} to bind it to this plan" in screen
     assert decision.record() == decision.record("two") == {}
+
+
+def test_only_stages_of_a_security_incident_wait_for_nobody(decision: Decision) -> None:
+    """Many an inventory has a variable that is called stage."""
+    for variables, asks in (
+        ({"stage": "production"}, True),
+        ({"stage": "contain"}, True),
+        ({"stage": "recover", "run_scenario": "security_incident"}, True),
+        ({"stage": "contain", "run_scenario": "security_incident"}, False),
+    ):
+        code, screen = decision.weigh(approved_by="bob", **variables)
+        assert (code != 0, "The decision is not approved" in screen) == (asks, asks), screen
 
 
 def test_without_a_terminal_all_approvals_suffice_for_all_hosts(decision: Decision) -> None:
