@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .report_text import name_of
+from .security_incident import SCENARIO
 from .told_text import planned_line
 
 ROLES = {
@@ -421,7 +422,7 @@ def approval_lines(facts: dict[str, Any]) -> list[str]:
     """Return the condition, the four prerequisites of the runbook, and the sum of the plan, as lines to read."""
     plan, condition = facts["plans"][0], facts["condition"]
     lines = [_decision_line(condition)]
-    if condition["stop_first"] and not _stops_first(plan["steps"]):
+    if condition["stop_first"] and not _stops_first(plan):
         lines.append("Note: the runbook stops the services first in this case; -e stop_first=true does it")
     lines += [
         f"Prerequisite, release identified: {name_of(plan['release'])}, by this plan",
@@ -445,8 +446,10 @@ def _decision_line(condition: dict[str, Any]) -> str:
     )
 
 
-def _stops_first(steps: list[str]) -> bool:
-    if "stop_services" not in steps or "prepare_release" not in steps:
+def _stops_first(plan: dict[str, Any]) -> bool:
+    """Tell whether a plan stops before it prepares; in a security incident an earlier stage has."""
+    steps: list[str] = plan["steps"]
+    if plan.get("scenario") == SCENARIO or "stop_services" not in steps or "prepare_release" not in steps:
         return True
     return steps.index("stop_services") < steps.index("prepare_release")
 
