@@ -11,11 +11,14 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ansible.plugins.callback import CallbackBase
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BASE_IMAGE = os.environ.get("USDX_BASE_IMAGE", "debian:bookworm-slim")
@@ -39,7 +42,45 @@ class Outcome:
 
 
 def call_module(name: str, options: dict[str, Any], *, check: bool = False) -> Outcome:
-    """Call a module of this collection on this machine through ``ansible``, always with ``--diff``."""
+    """Call a module of this collection on this machine, always with ``--diff``.
+
+    One that has a part on the controller is called through ``ansible``; the others as Ansible starts them on a managed
+    host, without the seven tenths of a second that the command takes for itself.
+    """
+    if (REPOSITORY / "plugins" / "action" / f"{name}.py").exists():
+        return _through_ansible(name, options, check=check)
+    asked = {
+        "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_no_log": False, "_ansible_debug": False,
+        "_ansible_verbosity": 0, "_ansible_keep_remote_files": False, "_ansible_remote_tmp": "~/.ansible/tmp",
+        "_ansible_module_name": f"usdx.rollback.{name}", "_ansible_ignore_unknown_opts": False,
+    }  # fmt: skip
+    with tempfile.NamedTemporaryFile("w", prefix="usdx-call-", suffix=".json") as file:  # mode 0600
+        json.dump({"ANSIBLE_MODULE_ARGS": options | asked}, file)
+        file.flush()
+        argv = [sys.executable, "-m", f"ansible_collections.usdx.rollback.plugins.modules.{name}", file.name]
+        done = subprocess.run(
+            argv, check=False, capture_output=True, text=True, cwd=REPOSITORY, stdin=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY / ".ansible" / "collections")},
+        )  # fmt: skip
+    assert done.stdout.strip(), f"no module result\n{done.stderr}"
+    result: dict[str, Any] = json.loads(done.stdout)
+    result.pop("invocation", None)
+    warnings = "".join(f"[WARNING]: {words}\n" for words in result.get("warnings", []))
+    return Outcome(
+        failed=bool(result.get("failed")),
+        result=result,
+        shown=_diff_of(result),
+        progress=done.stderr + warnings,
+    )
+
+
+def _diff_of(result: dict[str, Any]) -> str:
+    """Return the diff of a result as Ansible shows it, and take it out of the result."""
+    diff = result.pop("diff", None)
+    return str(CallbackBase()._get_diff(diff)) if diff else ""
+
+
+def _through_ansible(name: str, options: dict[str, Any], *, check: bool) -> Outcome:
     bin_directory = Path(sys.executable).parent
     argv = [str(bin_directory / "ansible"), "localhost", "-i", "localhost,", "-c", "local", "--diff"]
     argv += ["-e", f"ansible_python_interpreter={sys.executable}", "-m", f"usdx.rollback.{name}"]

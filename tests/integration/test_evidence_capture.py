@@ -497,6 +497,8 @@ def test_it_is_encrypted_and_decrypted_equal(project: Stack, tmp_path: Path, too
     assert b"s3cr3t" not in encrypted.read_bytes()
     with encrypted.open("rb") as file:
         opened = subprocess.run(decrypt, stdin=file, capture_output=True, check=True).stdout
+    if tool == "gpg":
+        command("gpgconf", "--homedir", str(tmp_path / "gpg"), "--kill", "gpg-agent")
     (tmp_path / "opened").mkdir()
     subprocess.run(["tar", "-x", "-C", str(tmp_path / "opened")], input=opened, check=True)
     command("diff", "--recursive", str(kept), str(tmp_path / "opened" / "d"))

@@ -116,7 +116,7 @@ def test_sessions_from_before_are_ended_when_that_is_asked(server: Server, role:
     with pytest.raises(psycopg2.Error), intruder.cursor() as cursor:
         cursor.execute("SELECT 1")
     nobody = call_module("pg_role_password", options(server, role, password=NEW + "y", end_sessions=True))
-    assert (nobody["sessions_ended"], nobody.warnings) == (0, [])
+    assert (nobody["sessions_ended"], nobody.result.get("warnings", [])) == (0, [])
 
 
 def test_locked_and_back(server: Server, role: str) -> None:

@@ -25,7 +25,7 @@ PLAYBOOK = """\
     - ansible.builtin.include_role:
         name: usdx.rollback.preserve_evidence
         apply:
-          check_mode: "{{ plan | default(false) }}"
+          check_mode: "{{ plan | default(ansible_check_mode) }}"
     - ansible.builtin.copy:
         content: "{{ preserve_evidence_result | usdx.rollback.evidence | to_json }}"
         dest: "{{ out }}"
