@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
-import shutil
 import subprocess
 import time
 from base64 import b64encode
@@ -15,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness import command, free_port
-from ssh_server import starting_nothing
+from system_packages import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +30,6 @@ api 3600 IN A 198.51.100.9
 www IN CNAME app
 locked IN A 198.51.100.1
 """
-_PROGRAMS = ("named", "dig", "nsupdate")
 
 
 @dataclass(frozen=True)
@@ -55,24 +52,10 @@ class NameServer:
         subprocess.run(argv, input=script, text=True, check=True, capture_output=True)
 
 
-def _programs() -> str:
-    """Return the path of named; install BIND where it is missing and that is possible."""
-    places = os.environ["PATH"] + ":/usr/sbin"
-    found = [shutil.which(name, path=places) for name in _PROGRAMS]
-    if not all(found) and os.geteuid() == 0 and shutil.which("apt-get"):
-        command("apt-get", "update", "-qq")
-        with starting_nothing():
-            install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "bind9", "bind9-dnsutils"]
-            command(*install, DEBIAN_FRONTEND="noninteractive")
-        found = [shutil.which(name, path=places) for name in _PROGRAMS]
-    assert all(found), "BIND is missing, and it is installed only as root with apt-get. Install bind9 bind9-dnsutils."
-    return str(found[0])
-
-
 @contextlib.contextmanager
 def running_name_server(directory: Path) -> Iterator[NameServer]:
     """Give a server; its files are below ``directory``."""
-    named = _programs()
+    named, *_others = programs(["named", "dig", "nsupdate"], ["bind9", "bind9-dnsutils"])
     port, secret = free_port(), b64encode(secrets.token_bytes(32)).decode()
     key = f'key "rollback." {{ algorithm hmac-sha256; secret "{secret}"; }};\n'
     key_file = directory / "rollback.key"

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import command, free_port
+from system_packages import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,41 +100,10 @@ def descendants(parent: int) -> list[int]:
     return found
 
 
-def program() -> str:
-    """Return the path of sshd; install it where it is missing and that is possible."""
-    places = os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"
-    found = shutil.which("sshd", path=places)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        command("apt-get", "update", "-qq")
-        with starting_nothing():
-            install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "openssh-server", "openssh-client"]
-            command(*install, DEBIAN_FRONTEND="noninteractive")
-        found = shutil.which("sshd", path=places)
-    assert found, (
-        "sshd is missing, and it is installed only as root with apt-get. Install openssh-server, then run again."
-    )
-    return found
-
-
-@contextmanager
-def starting_nothing() -> Iterator[None]:
-    """Let packages be installed without that their services are started: nothing may listen but on loopback."""
-    policy = Path("/usr/sbin/policy-rc.d")
-    if policy.exists():
-        yield
-        return
-    policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
-    policy.chmod(0o755)
-    try:
-        yield
-    finally:
-        policy.unlink()
-
-
 @contextmanager
 def running_ssh_server(directory: Path) -> Iterator[SshServer]:
     """Give a server; it is ended, with its connections, afterwards. The path must be short: sockets lie in it."""
-    sshd, port = program(), free_port()
+    (sshd,), port = programs(["sshd"], ["openssh-server", "openssh-client"]), free_port()
     for key in ("host", "client"):
         command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{directory}/{key}")
     host_key = (directory / "host.pub").read_text(encoding="utf-8")

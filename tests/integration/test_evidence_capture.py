@@ -26,6 +26,7 @@ from git_projects import digest, git, make_project
 from harness import BASE_IMAGE, REPOSITORY, call_module, command
 from postgres_servers import Server, docker, fresh_database
 from stacks import Stack, stack
+from system_packages import programs
 
 if TYPE_CHECKING:
     from ansible_collections.usdx.rollback.plugins.module_utils.evidence.item import Item
@@ -476,8 +477,7 @@ KEYS = {"age": age_key, "gpg": gpg_key}
 
 @pytest.mark.parametrize("tool", ["age", "gpg"])
 def test_it_is_encrypted_and_decrypted_equal(project: Stack, tmp_path: Path, tool: str) -> None:
-    if shutil.which(tool) is None:
-        pytest.skip(f"NOT TESTED: encryption with {tool}, which is not installed: apt-get install age gnupg")
+    programs(["age", "gpg"], ["age", "gnupg"])
     public, decrypt = KEYS[tool](tmp_path)
     directory = tmp_path / "state" / "d"
     asked = options(project, directory, items=["containers", "logs", "images"])
