@@ -515,8 +515,7 @@ def test_it_is_encrypted_and_decrypted_equal(project: Stack, tmp_path: Path, too
 
 
 def test_the_plain_copy_stays_when_the_tool_fails_or_a_file_was_altered(project: Stack, tmp_path: Path) -> None:
-    if shutil.which("age") is None:
-        pytest.skip("NOT TESTED: encryption with age, which is not installed: apt-get install age")
+    programs(["age"], ["age"])
     public, _decrypt = age_key(tmp_path)
     asked = options(project, tmp_path / "d", items=["containers"])
     private = call_module("evidence_capture", asked | {"encrypt": {"tool": "age", "public_key": f"{tmp_path}/key.txt"}})
