@@ -48,7 +48,11 @@ step "documentation of plugins" antsibull-docs lint-collection-docs --plugin-doc
 step "build the collection" tests/package.sh
 step "ansible-test sanity" tests/sanity.sh
 step "demo tests" pytest --quiet tests/demo
-step "integration tests" pytest --quiet --numprocesses 2 --dist loadfile tests/integration
+# Those that take minutes begin first: one that began last would leave the other core idle.
+long=(silenced_run database_decisions credential_rotation rotate_credentials evidence_capture tell_people)
+mapfile -t long < <(printf 'tests/integration/test_%s.py\n' "${long[@]}")
+mapfile -t others < <(printf '%s\n' tests/integration/test_*.py | grep -vxFf <(printf '%s\n' "${long[@]}"))
+step "integration tests" pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder "${long[@]}" "${others[@]}"
 mapfile -t scenarios < <(find molecule -mindepth 2 -maxdepth 2 -name molecule.yml -printf '%h\n' | sed 's|.*/||' | sort)
 [ "${#scenarios[@]}" -ge 8 ]
 molecule_scenarios "${scenarios[@]}"

@@ -459,6 +459,7 @@ def test_a_container_that_falls_over_and_over_again(shop: Stack, service: str, f
 def test_an_application_that_fails_with_its_database_is_not_the_cause(shop: Stack) -> None:
     shop.up("crash")
     try:
+        wait_for("restarts", lambda: shop.containers()["crash-1"]["RestartCount"] >= 3, 60)
         with container(shop, "db", "stop", "start"):
             outcome = diagnosed(shop, application_services=["webapp", "crash"], dependencies=[
                 database(used_by=["webapp", "crash"])
