@@ -16,5 +16,6 @@ mapfile -t scripts < <(git ls-files --cached --others --exclude-standard -- "*.s
 step "shellcheck" shellcheck --external-sources "${scripts[@]}"
 step "reuse" reuse --no-multiprocessing lint --quiet
 step "changelog" antsibull-changelog lint
-step "unit tests" pytest --quiet tests/unit
-step "ansible-lint" ansible-lint -q --offline
+unit_tests() { step "unit tests" pytest --quiet tests/unit; }
+lint() { step "ansible-lint" ansible-lint -q --offline; }
+side_by_side unit_tests lint

@@ -18,3 +18,13 @@ step() {
   printf '%-34s %4d s  %s\n' "$name" $((SECONDS - began)) "$(grep -hE '^[=]* ?[0-9]+ passed' "$log" | tail -1 | tr -d '=' || true)"
   rm -f "$log"
 }
+
+# Two functions at once, each of which keeps one core busy. Neither may count on 'set -e': join its steps with &&.
+side_by_side() {
+  local failed=0 other
+  "$1" &
+  other=$!
+  "$2" || failed=1
+  wait "$other" || failed=1
+  return "$failed"
+}

@@ -42,21 +42,16 @@ molecule_scenarios() {
   return "$failed"
 }
 
-# Each of these keeps one core busy.
-side_by_side() {
-  local failed=0 sanity
-  step "ansible-test sanity" tests/sanity.sh &
-  sanity=$!
-  step "demo tests" pytest --quiet tests/demo || failed=1
-  wait "$sanity" || failed=1
-  return "$failed"
+sanity() { step "ansible-test sanity" tests/sanity.sh; }
+package_and_demo() {
+  step "documentation of plugins" antsibull-docs lint-collection-docs --plugin-docs . &&
+    step "build the collection" tests/package.sh &&
+    step "demo tests" pytest --quiet tests/demo
 }
 
 step "docker" tests/demo/docker.sh
 tests/check.sh
-step "documentation of plugins" antsibull-docs lint-collection-docs --plugin-docs .
-step "build the collection" tests/package.sh
-side_by_side
+side_by_side sanity package_and_demo
 # Those that take minutes begin first: one that began last would leave the other core idle.
 long=(silenced_run database_decisions credential_rotation rotate_credentials evidence_capture tell_people)
 mapfile -t long < <(printf 'tests/integration/test_%s.py\n' "${long[@]}")
