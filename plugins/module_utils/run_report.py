@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .border import plain
 from .database_decision import loss_text
-from .journal import duration, parse_time, seconds_between, stamp
+from .journal import clock, duration, parse_time, seconds_between, stamp
 from .monitoring_text import told_lines
 from .report_text import (
     command_for,
@@ -654,11 +654,29 @@ def _kept(run: dict[str, Any], plan: dict[str, Any]) -> list[str]:
 
 
 def _notes(run: dict[str, Any]) -> list[str]:
-    """Return what happened beside the steps: silenced alerts, and the annotation in Grafana."""
+    """Return what happened beside the steps: who went on after which failure, silenced alerts, annotations."""
     try:
-        return told_lines(run["events"])
+        return [*_setbacks(run), *told_lines(run["events"])]
     except _MISSHAPEN:
-        return ["what is on record of silenced alerts cannot be read"]
+        return ["what is on record of resumes and silenced alerts cannot be read"]
+
+
+def _setbacks(run: dict[str, Any]) -> list[str]:
+    """Return what stopped a run before somebody went on with it, and who did. Steps show their last attempt only."""
+    titles = plan_of(run)["titles"]
+    lines, failed, at_work = [], "", ""
+    for event in run["events"]:
+        if event["event"] == "step_started":
+            failed, at_work = "", event["step"]
+        elif event["event"] in ("step_finished", "step_failed"):
+            failed = failure(event["facts"])["msg"] if event["event"] == "step_failed" else ""
+            at_work = event["step"] if failed else ""
+        elif event["event"] == "run_resumed":
+            where = f" in {titles[at_work]['title']!r}" if at_work else ""
+            stopped = f"It had failed{where}: {failed}" if failed else f"It had been cut off{where}."
+            lines.append(f"{clock(event['elapsed'])} gone on with, {who(event['facts'])}. {stopped}")
+            at_work = ""
+    return lines
 
 
 def _kept_until(run: dict[str, Any]) -> str:

@@ -115,7 +115,9 @@ def test_silenced_alerts_and_graphs_are_told(tmp_path: Path) -> None:
     middle = {**told[1], "step": None, "event": "alerts_silenced", "facts": facts}
     told[-1]["facts"]["annotation"] = {"verdict": "inconclusive", "why": "it is away"}
     report = report_from(tmp_path, [told[0], middle, *told[1:]])
-    assert report.hosts[0].notes == ("what is on record of silenced alerts cannot be read",), "no silence is a number"
+    assert report.hosts[0].notes == ("what is on record of resumes and silenced alerts cannot be read",), (
+        "no silence is a number"
+    )
     facts["silences"] = [{"id": "x", "ends": "2026-11-25T18:00:00.000Z"}]
     report = report_from(tmp_path, [told[0], middle, *told[1:]])
     silenced, grafana = report.hosts[0].notes
@@ -327,3 +329,22 @@ def test_a_journal_as_the_module_writes_it(tmp_path: Path) -> None:
     place.mkdir()
     (place / "demo.jsonl").write_bytes((state / "runs" / RUN / "journal.jsonl").read_bytes())
     assert run_report(str(place))["state"] == "unfinished"
+
+
+def test_who_went_on_after_which_failure(tmp_path: Path) -> None:
+    told = events("succeeded_run")
+    at = next(number for number, event in enumerate(told) if event["event"] == "step_finished")
+    step = told[at]["step"]
+    failed = {**told[at], "event": "step_failed", "facts": {"msg": "The disk is full.", "next_step": "Make room."}}
+    ended = {**failed, "event": "run_finished", "facts": {"outcome": "failed"}, "step": None}
+    again = {**ended, "event": "run_resumed", "facts": {"controller": {"user": "bob", "host": "desk"}}}
+    begun = {**failed, "event": "step_started", "facts": {}}
+    cut_off = {**again, "facts": {"controller": {"user": "eve", "host": "desk"}}}
+    told[at:at] = [failed, ended, again, begun, cut_off, begun]
+
+    (host,) = report_from(tmp_path, told).hosts
+    title = next(one.title for one in host.steps if one.name == step)
+    [first, second] = [line for line in host.notes if "gone on with" in line]
+    assert first.endswith(f"by bob on desk. It had failed in {title!r}: The disk is full.")
+    assert second.endswith(f"by eve on desk. It had been cut off in {title!r}.")
+    assert first in Page(report_html(report_from(tmp_path, told))).text

@@ -57,6 +57,23 @@ def test_the_story_of_a_run_that_was_cut_off(stack: Stack) -> None:
     assert "It was cut off in 'stop_services', or is still under way there." in words
 
 
+def test_the_controller_has_the_report_of_a_run_that_was_shown_and_of_no_other(stack: Stack) -> None:
+    _code, words = words_of(stack, 2)
+    directory = stack.directory / "controller" / "usdx-runs"
+    assert [path.name for path in directory.iterdir()] == [DONE]
+    assert sorted(path.name for path in (directory / DONE).iterdir()) == [
+        "demo.jsonl",
+        "junit.xml",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
+    page = (directory / DONE / "report.html").read_text(encoding="utf-8")
+    assert "by bob on desk. It had failed in" in page
+    assert "The disk is full." in page
+    assert f"Report: {directory / DONE / 'report.html'}" in words
+
+
 def test_a_run_that_is_not_there_is_refused_and_the_others_are_named(stack: Stack) -> None:
     code, words = words_of(stack, 4)
     assert code == 2
