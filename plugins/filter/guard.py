@@ -18,5 +18,5 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        functions = (guard.keep_refusal, guard.kept_already, guard.running_images, rollback_ready.rollback_ready)
+        functions = (guard.keep_refusal, guard.kept_already, guard.running_images, rollback_ready.readiness_verdict)
         return {function.__name__: function for function in functions}

@@ -330,7 +330,7 @@ def _back_up_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
 
 
 def _ready_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
-    what = "that a rollback after the deployment needs no build, can load the backup, and reaches the team"
+    what = "that a rollback to it builds nothing, can load the backup, and reaches the team"
     return [what, *checklist_lines(result.get("checklist", []))]
 
 
@@ -578,7 +578,7 @@ def way_out_parts(situation: dict[str, Any]) -> dict[str, Any]:
         return {**told, "untouched": _untouched(step, before, situation["now"]), "commands": []}
     commands = [("To go on, mend the cause and type", command_for(plan, "resume"))]
     if plan.get("scenario") == GUARD:
-        told["what"] += " Do not deploy: a rollback may not work."
+        told["what"] = f"{told['what'].rstrip('.')}. Do not deploy: a rollback may not work."
     if started <= _BEFORE_THE_OUTAGE:
         return {**told, "untouched": _untouched(step, before, situation["now"]), "commands": commands}
     if plan.get("scenario") == SCENARIO:

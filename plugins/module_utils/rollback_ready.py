@@ -17,7 +17,7 @@ _REUSE, _SENT = "reuse", "sent"
 _REASON_LENGTH = 600
 
 
-def rollback_ready(facts: dict[str, Any]) -> dict[str, Any]:
+def readiness_verdict(facts: dict[str, Any]) -> dict[str, Any]:
     """Return ``ready``, ``reasons`` why not (all of them), ``notes``, and ``line``, which says it to a person.
 
     ``facts`` holds ``version``, ``release`` (name and commit, when it was found), ``asked`` (the steps of such a
