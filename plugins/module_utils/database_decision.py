@@ -37,7 +37,7 @@ def deployed_at(services: dict[str, dict[str, Any]], checkout: dict[str, Any]) -
     before = checkout.get("before") or {}
     if before.get("since") and before.get("commit") != (checkout.get("release") or {}).get("commit"):
         moments.append(before["since"])
-    return min(map(_moment, moments)).strftime(_WRITTEN) if moments else ""
+    return min(map(moment_of, moments)).strftime(_WRITTEN) if moments else ""
 
 
 def database_decision(evidence: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _undo(evidence: dict[str, Any]) -> dict[str, Any]:
             "database=undo was asked, and the live database replaced no other one.",
             "Leave database=undo out, or give database=skip. Kept databases are shown by \\l+ in psql.",
         )
-    since = _moment(kept["at"]).strftime(_WRITTEN)
+    since = moment_of(kept["at"]).strftime(_WRITTEN)
     return _decided(UNDO, f"asked: {kept['name']}, kept since {since}, becomes the live database again")
 
 
@@ -161,17 +161,18 @@ def data_loss(restore: dict[str, Any], backup: dict[str, Any], now: str) -> dict
     is not counted.
     """
     tables = {table: int(rows) for table, rows in (restore.get("lost_rows") or {}).items()}
-    since = _moment(backup["taken_at"]) if backup.get("taken_at") else None
+    since = moment_of(backup["taken_at"]) if backup.get("taken_at") else None
     return {
         "counted": "lost_rows" in restore,
         "rows": sum(tables.values()),
         "tables": tables,
         "since": since.strftime(_WRITTEN) if since else "",
-        "seconds": int((_moment(now) - since).total_seconds()) if since else None,
+        "seconds": int((moment_of(now) - since).total_seconds()) if since else None,
     }
 
 
-def _moment(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
+    """Return a moment as a server, Docker or Git writes it."""
     text = re.sub(r"\.\d+", "", text)  # Docker tells nanoseconds
     if re.fullmatch(r"\d{8}T\d{6}Z", text):  # as marks of databases tell it
         return datetime.strptime(text, "%Y%m%dT%H%M%S%z")

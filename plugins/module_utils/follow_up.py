@@ -10,6 +10,7 @@ from typing import Any
 from .checklist import DONE, OPEN, chosen
 from .http_probe import printable
 from .journal import parse_time
+from .report_text import GUARD
 from .security_incident import RELEASE
 
 BY_A_MACHINE = "follow_up"
@@ -29,6 +30,18 @@ ACTIONS: list[dict[str, Any]] = [
     {"name": "Action items in progress", "owner": "team_lead", "hours": _WEEK},
     {"name": "Process improvements implemented", "owner": "devops_lead", "hours": _WEEK},
     {"name": "Team learnings shared", "owner": "team_lead", "hours": _WEEK},
+]
+# What the runbook asks for during and after a deployment, which a guard comes before.
+DEPLOYMENT: list[dict[str, Any]] = [
+    {"name": "Deploy to staging first", "owner": "on_call", "hours": _HOUR},
+    {"name": "Gradual rollout (if possible)", "owner": "on_call", "hours": _HOUR},
+    {"name": "Monitor metrics closely", "owner": "on_call", "hours": _HOUR},
+    {"name": "Have rollback ready", "owner": "on_call", "hours": _HOUR},
+    {"name": "Team on standby", "owner": "team_lead", "hours": _HOUR},
+    {"name": "Monitor for 24-48 hours", "owner": "on_call", "hours": 2 * _DAY},
+    {"name": "User feedback channels active", "owner": "product_owner", "hours": _DAY},
+    {"name": "Quick response to issues", "owner": "team_lead", "hours": 2 * _DAY},
+    {"name": "Regular backups verified", "owner": "database_admin", "hours": 2 * _DAY, "check": "backups"},
 ]
 
 
@@ -66,13 +79,20 @@ def follow_up(run: dict[str, Any], asked: dict[str, Any], now: datetime | None =
 
 
 def follow_up_actions(run: dict[str, Any], actions: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
-    """Return the actions after a run: manual checks that it left open, and those of the project or the runbook."""
+    """Return the actions after a run: manual checks that it left open, and those of the project or the runbook.
+
+    After a guard they are those of the deployment.
+    """
     left = [
         {"name": f"Manual check: {one['name']}", "owner": "on_call", "hours": _HOUR}
-        for one in _facts(run, "verify_release").get("checklist", [])
+        for step in ("verify_release", "check_readiness")
+        for one in _facts(run, step).get("checklist", [])
         if one.get("state") != DONE
     ]
-    return left + [{"owner": "team_lead", "hours": _DAY, **action} for action in actions or ACTIONS]
+    return left + [
+        {"owner": "team_lead", "hours": _DAY, **action}
+        for action in actions or (DEPLOYMENT if run.get("scenario") == GUARD else ACTIONS)
+    ]
 
 
 def follow_up_lines(rows: list[dict[str, Any]], run: dict[str, Any]) -> list[str]:

@@ -135,4 +135,5 @@ def release_info(options: dict[str, Any], run: Run) -> dict[str, Any]:
     verified = verified_releases(options["state_directory"])
     candidates = list_candidates(git.tags()[: options["limit"]], head, images, verified, git.is_ancestor)
     current = {"release": git.release_at("HEAD"), "commit": head, "describe": git.describe()}
+    current["since"] = git.checked_out_since(head) if head else None
     return {"changed": False, "current": current, "candidates": candidates, "suggestion": suggest(candidates)}

@@ -21,10 +21,11 @@ _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", 
 _SHORT = 12
 _IMAGES = {"all": "images at hand", "some": "images to build or pull", "none": "images to build or pull"}
 _DATABASE_STEPS = {"revert_migrations", "restore_database"}
+GUARD = "guard"
 # Steps that leave what runs as it runs.
 _BEFORE_THE_OUTAGE = {
     "announce", "diagnose_infrastructure", "identify_release", "prepare_release", "prepare_database", "assess_damage",
-    "security_review",
+    "security_review", "keep_release", "back_up_database", "check_readiness",
 }  # fmt: skip
 _ACCEPT = (
     "Not accepted yet: a real run refuses this loss. Add -e accept_data_loss=true, or a limit: 4h, a number of rows."
@@ -139,7 +140,11 @@ def _way(before: dict[str, Any], release: dict[str, Any]) -> str:
 def _no_database_line(plan: dict[str, Any]) -> list[str]:
     """Say that the database stays as it is, where no step would say it. The story of an old run has no order."""
     order = set(plan.get("steps", _DATABASE_STEPS))
-    return [] if _DATABASE_STEPS & order else ["Database: not touched, this playbook has no step for it"]
+    return (
+        []
+        if (_DATABASE_STEPS | {"back_up_database"}) & order
+        else ["Database: not touched, this playbook has no step for it"]
+    )
 
 
 def step_lines(plan: dict[str, Any], step: str) -> list[str]:
@@ -313,7 +318,26 @@ def _rotate_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return lines or ["nothing is rotated"]
 
 
+def _keep_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    pins = [str(one.get("pin")) for _name, one in sorted(result.get("services", {}).items())]
+    head = f"the images of {name_of(plan['release'])} that run are kept{' already' if result.get('already') else ''}"
+    return [head, *pins]
+
+
+def _back_up_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    lines = [f"{result.get('database')} to {result.get('path')}; it must be whole, and what a rollback would take"]
+    return lines + (["is loaded and proved beside the live database"] if result.get("side_wanted") else [])
+
+
+def _ready_lines(_plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    what = "that a rollback to it builds nothing, can load the backup, and reaches the team"
+    return [what, *checklist_lines(result.get("checklist", []))]
+
+
 _STEP_LINES = {
+    "keep_release": _keep_lines,
+    "back_up_database": _back_up_lines,
+    "check_readiness": _ready_lines,
     "announce": _command_lines,
     "identify_release": _identify_lines,
     "diagnose_infrastructure": _diagnose_lines,
@@ -371,6 +395,8 @@ def _left_lines(plan: dict[str, Any]) -> list[str]:
     warnings: list[str] = plan["checkout"].get("warnings", [])
     if plan.get("check_mode"):
         return [*lines, *[f"Note: {warning}" for warning in warnings], _ONLY_A_PLAN]
+    if plan.get("scenario") == GUARD:
+        return [*lines, *[f"Note: {warning}" for warning in warnings]]
     # Ansible says nothing of its own when it is interrupted, so it is said before.
     cut_off = f"If this run is cut off, services may be down. Then type: {command_for(plan, 'resume')}"
     return [*lines, *[f"Note: {warning}" for warning in warnings], cut_off]
@@ -500,7 +526,22 @@ def _rotation_proof(facts: dict[str, Any]) -> str:
     return words
 
 
+def _keep_proof(facts: dict[str, Any]) -> str:
+    names = ", ".join(sorted(facts.get("services", {})))
+    return f"; {names}: kept already" if facts.get("already") else f"; {names}: kept"
+
+
+def _back_up_proof(facts: dict[str, Any]) -> str:
+    side = facts.get("side_database")
+    return f"; {facts.get('path')}, {facts.get('rows_total', 0):,} rows, read back" + (
+        f"; loaded and proved as {side}" if side else ""
+    )
+
+
 _PROOFS = {
+    "keep_release": _keep_proof,
+    "back_up_database": _back_up_proof,
+    "check_readiness": lambda facts: f"; {facts.get('line')}",
     "rotate_credentials": _rotation_proof,
     "maintenance_mode": _maintenance_proof,
     "security_review": lambda facts: f"; reviewed by {', '.join(facts.get('reviewed_by', []))}",
@@ -536,6 +577,8 @@ def way_out_parts(situation: dict[str, Any]) -> dict[str, Any]:
     if not situation["events"]:
         return {**told, "untouched": _untouched(step, before, situation["now"]), "commands": []}
     commands = [("To go on, mend the cause and type", command_for(plan, "resume"))]
+    if plan.get("scenario") == GUARD:
+        told["what"] = f"{told['what'].rstrip('.')}. Do not deploy: a rollback may not work."
     if started <= _BEFORE_THE_OUTAGE:
         return {**told, "untouched": _untouched(step, before, situation["now"]), "commands": commands}
     if plan.get("scenario") == SCENARIO:

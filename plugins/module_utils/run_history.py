@@ -23,7 +23,7 @@ _OPENERS = ("run_started", "run_resumed")
 # They leave code, services and the live database as they are, so a run that came no further has changed nothing.
 _HARMLESS = (
     "announce", "diagnose_infrastructure", "identify_release", "prepare_release", "prepare_database", "assess_damage",
-    "security_review",
+    "security_review", "keep_release", "back_up_database", "check_readiness",
 )  # fmt: skip
 _UNSETTLED = ("running", "failed")
 _NEWEST = 5

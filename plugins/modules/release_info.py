@@ -81,10 +81,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 current:
-  description: What is checked out now.
+  description:
+    - What is checked out now; C(since) when it was checked out, as far back as the reflog tells, or null.
   returned: success
   type: dict
-  sample: {"release": "v1.0.3", "commit": "5d41402abc4b2a76b9719d911017c592ae2f5a3c", "describe": "v1.0.3"}
+  sample: {"release": "v1.0.3", "commit": "5d41402abc4b2a76b9719d911017c592ae2f5a3c", "describe": "v1.0.3",
+    "since": "2024-12-28T02:00:00+00:00"}
 candidates:
   description:
     - The releases, newest commit first. C(relation) is older, current, newer or other; C(images_at_hand) is all, some

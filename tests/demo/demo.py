@@ -442,6 +442,14 @@ def fill(demo: Demo, release: str) -> None:
     remember(demo, release=release, tags=commits(demo), backup=str(backup))
 
 
+def deploy_again(options: argparse.Namespace) -> None:
+    """Deploy a release on a demo that runs, as its team would."""
+    demo = known(options.directory)
+    backup = json.loads((options.directory / "demo.json").read_text(encoding="utf-8"))["backup"]
+    deploy(demo, options.release)
+    remember(demo, release=options.release, tags=commits(demo), backup=backup)
+
+
 def down(options: argparse.Namespace) -> None:
     """Remove the demo; with ``--all`` also the base images, if no other demo uses them."""
     demo = recall(options.directory)
@@ -629,6 +637,10 @@ def arguments() -> argparse.ArgumentParser:
     one.add_argument("--port", type=int, help="port of 127.0.0.1 (default: that of last time, or a free one)")
     one.add_argument("--monitoring", action="store_true", help="watch it with Prometheus and Alertmanager too")
     one.set_defaults(work=up)
+
+    one = commands.add_parser("deploy", parents=[place], help="deploy a release on the demo that runs")
+    one.add_argument("--release", choices=tuple(RELEASES), default=BAD, help="which one (default: %(default)s)")
+    one.set_defaults(work=deploy_again)
 
     one = commands.add_parser("down", parents=[place], help="remove all that the demo made")
     one.add_argument(

@@ -78,7 +78,9 @@ def test_tags_images_and_records_come_together(made: Project, name: str) -> None
     for other in outcomes[1:]:
         assert all(other[key] == first[key] for key in ("changed", "current", "candidates", "suggestion"))
     assert digest(made.tree) == before
-    assert first["current"] == {"release": "v1.0.3", "commit": made.new, "describe": "v1.0.3"}
+    since = git(made.tree, "log", "-g", "-1", "--format=%gd", "--date=iso-strict", "HEAD").strip()
+    now = {"release": "v1.0.3", "commit": made.new, "describe": "v1.0.3"}
+    assert first["current"] == now | {"since": since.removeprefix("HEAD@{").removesuffix("}")}
     assert first["suggestion"] == "v1.0.2"
     assert [candidate["release"] for candidate in first["candidates"]] == ["v1.0.3", "v1.0.2", "v1.0.1"]
     found = by_release(first)

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.cleanup import run_of
 from ansible_collections.usdx.rollback.plugins.module_utils.follow_up import (
     ACTIONS,
+    DEPLOYMENT,
     follow_up,
     follow_up_actions,
     follow_up_lines,
@@ -189,3 +190,14 @@ def test_a_run_that_was_followed_up_is_still_one_that_succeeded_and_has_ended() 
     assert run_of("20261124T161957Z-a4f2", Journal(events, 0)).succeeded
     assert has_ended({"journal_events": 0}, events)
     assert not has_ended({"journal_events": 2}, events)
+
+
+def test_after_a_guard_the_deployment_follows() -> None:
+    """What a person left open before it comes first; the post-mortem of a rollback is not asked for."""
+    left = {"name": "Code review completed", "state": "open"}
+    guard = {**a_run(check_readiness={"checklist": [left, {"name": "Load testing performed", "state": "done"}]}),
+             "scenario": "guard"}  # fmt: skip
+    names = [action["name"] for action in follow_up_actions(guard)]
+    assert names == ["Manual check: Code review completed", *(action["name"] for action in DEPLOYMENT)]
+    assert follow_up_actions(guard, [{"name": "Watch"}])[1:] == [{"owner": "team_lead", "hours": 24, "name": "Watch"}]
+    assert len({action["name"] for action in DEPLOYMENT}) == 9

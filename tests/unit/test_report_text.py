@@ -452,3 +452,32 @@ def test_a_rotation_says_what_is_rotated_and_whether_there_is_a_gap() -> None:
     assert report_text.step_lines(plan, "rotate_credentials") == [
         "database: rotate, without a gap", "cache: rotated before", "mail: by a person", "restart web",
     ]  # fmt: skip
+
+
+def test_a_guard_in_words() -> None:
+    here = {"release": "v1.0.2", "commit": "a2496e92cf75" + "0" * 28}
+    steps = ["identify_release", "keep_release", "back_up_database", "check_readiness"]
+    services = {"web": {"pin": "usdx-rollback/shop/web:a2496e92cf75", "image_id": "sha256:1"}}
+    plan = {
+        "run_id": "r", "project": "shop", "host": "web1", "directory": "/srv/shop", "reason": "x", "steps": steps,
+        "checkout": {"before": here}, "release": here, "skipped": {}, "scenario": "guard",
+        "titles": {step: {"number": "-", "title": step} for step in steps},
+        "results": {
+            "keep_release": {"services": services, "already": True},
+            "back_up_database": {"database": "shop", "path": "/b/shop.sql.gz", "side_wanted": True},
+            "check_readiness": {"checklist": [{"name": "Review", "state": "open"}]},
+        },
+    }  # fmt: skip
+    assert report_text.plan_lines(plan)[3:] == [
+        "       keep_release: the images of v1.0.2 (a2496e92cf75) that run are kept already",
+        "         usdx-rollback/shop/web:a2496e92cf75",
+        "       back_up_database: shop to /b/shop.sql.gz; it must be whole, and what a rollback would take",
+        "         is loaded and proved beside the live database",
+        "       check_readiness: that a rollback to it builds nothing, can load the backup, and reaches the team",
+        "         Open, to be done by a person: Review",
+    ]
+    assert report_text.evidence_text("keep_release", {"services": services}) == "; web: kept"
+    made = {"path": "/b/shop.sql.gz", "rows_total": 1200, "side_database": "shop_side_1"}
+    told = report_text.evidence_text("back_up_database", made)
+    assert told == "; /b/shop.sql.gz, 1,200 rows, read back; loaded and proved as shop_side_1"
+    assert report_text.evidence_text("check_readiness", {"line": "READY: x"}) == "; READY: x"

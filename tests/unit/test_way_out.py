@@ -82,6 +82,17 @@ def test_a_stage_of_a_security_incident_says_what_holds_and_offers_no_undo(
     assert "usdx.rollback.undo" not in text
 
 
+def test_a_guard_that_failed_says_not_to_deploy_and_that_nothing_was_touched(situation: dict[str, Any]) -> None:
+    steps = ["identify_release", "keep_release", "back_up_database"]
+    situation["plan"] |= {"scenario": "guard", "steps": steps, "titles": {steps[-1]: {"title": "Back up"}}}
+    situation |= {"step": steps[-1], "events": [{"event": "step_started", "step": step} for step in steps]}
+    text = way_out(situation)
+    assert "Do not deploy" in text
+    assert "still run" in text
+    assert "usdx.rollback.resume" in text
+    assert "usdx.rollback.undo" not in text
+
+
 def test_nothing_to_undo_when_nothing_was_stopped(situation: dict[str, Any]) -> None:
     situation["events"] = situation["events"][:1]
     text = way_out(situation)
