@@ -120,9 +120,9 @@ def _diagnosis_lines(diagnosis: dict[str, Any]) -> list[str]:
 def _incident_lines(plan: dict[str, Any]) -> list[str]:
     """Return how the security incident stands that a run is a stage of, or that forbids it."""
     incident = plan.get("incident") or {"since": ""}
-    if plan.get("scenario") != SCENARIO and not incident["since"]:
+    if plan.get("scenario") != SCENARIO and not incident["since"] and not incident.get("unknown"):
         return []
-    if not incident["since"] and plan["stage"] == "contain":
+    if not incident["since"] and not incident.get("unknown") and plan["stage"] == "contain":
         return [f"Stage {plan['stage']} of a security incident, which begins with it"]
     head = [f"Stage {plan['stage']} of a security incident"] if plan.get("scenario") == SCENARIO else []
     forbidden = [f"A real run is refused: {plan['incident_refusal']}"] if plan.get("incident_refusal") else []
