@@ -19,6 +19,7 @@ from .security_incident import SCENARIO, incident_lines
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
+_FILES = 5  # names of a patch on the screen
 _IMAGES = {"all": "images at hand", "some": "images to build or pull", "none": "images to build or pull"}
 _DATABASE_STEPS = {"revert_migrations", "restore_database"}
 # Steps that leave what runs as it runs.
@@ -81,9 +82,14 @@ def nothing_would_change(results: dict[str, dict[str, Any]]) -> bool:
 
 
 def name_of(place: dict[str, Any]) -> str:
-    """Return how a person calls a commit: its release and short hash, ``v1.0.2 (0123456789ab)``."""
+    """Return how a person calls a commit: its release, its patch if it has one, and its short hash.
+
+    ``v1.0.2 (0123456789ab)``, ``v1.0.2 with patch fix-auth.patch (0123456789ab)``.
+    """
     commit = str(place.get("commit") or "")[:_SHORT]
     release = place.get("release") or place.get("name") or place.get("describe")
+    patch = (place.get("patch") or {}).get("name")
+    release = f"{release} with patch {patch}" if release and patch else release
     return f"{release} ({commit})" if release else commit or "unknown"
 
 
@@ -191,9 +197,19 @@ def _prepare_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     services: dict[str, dict[str, Any]] = result.get("services", {})
     return [
         ", ".join(sorted(services)) + _meanwhile(plan) if services else "no image is needed",
+        *_patch_lines(plan["release"].get("patch") or {}),
         *[f"{name}: {_image_line(service)}" for name, service in sorted(services.items())],
         *[f"{name}: not in this release, stays stopped" for name in result.get("not_in_release", [])],
     ]
+
+
+def _patch_lines(patch: dict[str, Any]) -> list[str]:
+    """Return which patch is put on top of the release, and what it changes; nothing without one."""
+    if not patch:
+        return []
+    files: list[str] = patch.get("files", [])
+    some = ", ".join(files[:_FILES]) + (f" and {len(files) - _FILES} more" if len(files) > _FILES else "")
+    return [f"with patch {patch['name']}, sha256 {patch['sha256']}{f', which changes {some}' if some else ''}"]
 
 
 def _image_line(service: dict[str, Any]) -> str:

@@ -45,6 +45,7 @@ def summarise(run_id: str, journal: Journal, path: str) -> dict[str, Any]:
     return {
         "run_id": run_id,
         **{name: _text(asked.get(name)) for name in ("scenario", "project", "host", "reason", "version", "commit")},
+        "patch": _mapping(asked.get("patch")),
         "from": _mapping(asked.get("from")),
         "started": events[0]["time"] if events else None,
         "ended": finish["time"] if finish else None,

@@ -279,7 +279,7 @@ def report_of(runs: list[dict[str, Any]]) -> Report:
         reason=lead["reason"] or "not given",
         incident=_text(approval.get("incident")),
         before=name_of(lead["from"]),
-        after=name_of({"release": lead["version"], "commit": lead["commit"]}),
+        after=_after(lead),
         undo_of=lead["undo_of"] or "",
         started_by=who(first_opening(lead)),
         approval=Approval(
@@ -366,6 +366,13 @@ def _database_changed(run: dict[str, Any]) -> str:
 
 
 # --- the moments of the recovery -------------------------------------------------------------------------------------
+
+
+def _after(lead: dict[str, Any]) -> str:
+    """Return to which release a run leads, with the sum of its patch if it has one."""
+    patch = _mapping(lead.get("patch"))
+    name = name_of({"release": lead["version"], "commit": lead["commit"], "patch": patch})
+    return f"{name}, patch sha256 {_text(patch.get('sha256'))}" if patch else name
 
 
 def _moments(runs: list[dict[str, Any]]) -> tuple[Moment, ...]:

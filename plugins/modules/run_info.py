@@ -112,6 +112,9 @@ run:
     commit:
       description: The commit of that release.
       type: str
+    patch:
+      description: The patch on top of that release, with C(name), C(sha256) and C(base); empty without one.
+      type: dict
     from:
       description: What was checked out before, for example with C(commit), C(branch), C(release) and C(describe).
       type: dict
