@@ -576,9 +576,8 @@ def has_way_back(plan: dict[str, Any]) -> bool:
 def _contained(situation: dict[str, Any], started: set[str | None]) -> dict[str, str]:
     """Return what holds when a stage of a security incident failed."""
     if "start_services" in started:
-        again = (
-            f"To stop everything and show the page again: {_playbook(situation['plan'], SCENARIO, stage='contain')}."
-        )
+        contain = playbook_command(situation["plan"], SCENARIO, stage="contain")
+        again = f"To stop everything and show the page again: {contain}."
         return {"untouched": f"Code, images and database were not touched by this stage. {again}"}
     changed = database_changed(situation) or _database_as_it_was(situation["step"])
     return {"untouched": f"What is stopped stays stopped. {changed}".strip()}
@@ -586,10 +585,11 @@ def _contained(situation: dict[str, Any], started: set[str | None]) -> dict[str,
 
 def command_for(plan: dict[str, Any], playbook: str, **variables: str) -> str:
     """Return the command that goes on with the run of a plan, or undoes it, as one line for a shell."""
-    return _playbook(plan, playbook, run=plan["run_id"], **variables)
+    return playbook_command(plan, playbook, run=plan["run_id"], **variables)
 
 
-def _playbook(plan: dict[str, Any], playbook: str, **variables: str) -> str:
+def playbook_command(plan: dict[str, Any], playbook: str, **variables: str) -> str:
+    """Return the command of a playbook with the inventory of a plan, as one line for a shell."""
     sources = [word for source in plan.get("inventory", []) for word in ("-i", source)]
     target = {"target": plan["target"]} if plan.get("target") else {}
     first = {"run": variables.pop("run")} if "run" in variables else {}
