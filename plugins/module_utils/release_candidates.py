@@ -134,6 +134,7 @@ def release_info(options: dict[str, Any], run: Run) -> dict[str, Any]:
     head = git.head()
     images = images_by_service(connect(options["docker_host"]), options["project"], options["services"])
     verified = verified_releases(options["state_directory"])
-    candidates = list_candidates(git.tags()[: options["limit"]], head, images, verified, git.is_ancestor)
     current = {"commit": head, **place(git, "HEAD")}
+    under = current.get("patch", {}).get("base") or head
+    candidates = list_candidates(git.tags()[: options["limit"]], under, images, verified, git.is_ancestor)
     return {"changed": False, "current": current, "candidates": candidates, "suggestion": suggest(candidates)}
