@@ -65,7 +65,7 @@ def read_patch(path: str | None, name: str | None) -> Patch | None:
             "Rename the file: letters, digits, '.', '_', '+' and '-', beginning with a letter or digit, at most 100.",
         )
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a path of the managed host
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # a pipe would wait
             regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             content = file.read(LIMIT + 1) if regular else b""
     except IsADirectoryError:

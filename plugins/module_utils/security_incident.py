@@ -46,6 +46,7 @@ def incident_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
                 "run_id": run["run_id"],
                 "state": run["state"],
                 "at": run["ended"] or run["started"],
+                "commit": run.get("commit") or "",
                 "users": list(dict.fromkeys([*stages.get(stage, {}).get("users", []), *_users(run)])),
             }
     return {"since": since, "stages": stages, "unknown": unknown}

@@ -187,8 +187,8 @@ incident:
       type: str
     stages:
       description:
-        - The last run of each stage that was begun, with C(run_id), C(state), C(at), and C(users), all who have started
-          a run of that stage in this incident or gone on with one.
+        - The last run of each stage that was begun, with C(run_id), C(state), C(at), C(commit), and C(users), all
+          who have started a run of that stage in this incident or gone on with one.
       type: dict
     unknown:
       description:

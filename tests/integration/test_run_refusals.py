@@ -111,6 +111,24 @@ def test_an_incident_behind_more_runs_than_are_listed_forbids_a_rollback(tmp_pat
     assert "usdx.rollback.security_incident -e stage=assess" in screen
 
 
+def test_what_somebody_checked_out_since_the_recovery_does_not_go_live(tmp_path: Path) -> None:
+    playbook = tmp_path / "review.yml"
+    recovered = {"run_id": "20261124T150405Z-3f9a", "commit": "1" * 40}
+    given = {
+        "security_review_approved_by": "eve", "security_review_operators": ["ann"],
+        "security_review_recovered": recovered,
+    }  # fmt: skip
+    for commit, code in (("1" * 40, 0), ("2" * 40, 2)):
+        role = {"role": "usdx.rollback.security_review", **given, "security_review_commit": commit}
+        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": [role]}]))
+        words = [Path(sys.executable).with_name("ansible-playbook"), playbook]
+        done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
+        assert done.returncode == code, done.stdout
+    screen = " ".join((done.stdout + done.stderr).split())
+    assert f"is the commit {'2' * 40}, not {'1' * 40}, which the stage recover has left" in screen
+    assert "The application stays stopped." in screen
+
+
 def test_a_patch_that_makes_different_commits_on_two_hosts_is_refused(tmp_path: Path) -> None:
     playbook = tmp_path / "compare.yml"
     release = {"name": "v1.0.2", "patch": {"name": "fix.patch"}}

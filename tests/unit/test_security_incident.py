@@ -58,6 +58,7 @@ def runs(*told: str) -> list[dict[str, Any]]:
                 "started": f"start {number}",
                 "ended": f"end {number}",
                 "inputs": stage,
+                "commit": f"{number}" * 40,
                 "events": opened(f"user{number}"),
                 "damaged_lines": 0,
                 "path": f"/state/runs/2026112{number}T000000Z-0000/journal.jsonl",
@@ -203,6 +204,11 @@ def test_everybody_who_carried_out_or_went_on_with_a_recovery_is_no_reviewer() -
     for typed in ("eve", "dan", "Fay", "ann,eve,dan,fay"):
         assert "cannot review own work" in review_refusal(typed, operators)
     assert review_refusal("user3", operators) == ""
+
+
+def test_the_commit_that_the_last_recovery_left_is_known() -> None:
+    told = incident_of(runs("contain", "assess", "recover", "recover"))
+    assert told["stages"][RECOVER]["commit"] == "3" * 40
 
 
 def test_who_recovered_in_an_incident_before_may_review_this_one() -> None:
