@@ -92,12 +92,15 @@ class Stack:
 
     # --- what must hold ---
 
-    def assert_release_answers(self, release: str) -> None:
-        """Users get the release, from containers of its images, from its commit."""
+    def assert_release_answers(self, release: str, *, patched: bool = False) -> None:
+        """Users get the release, from containers of its images, from its commit, or from one with a patch on top."""
         status, body = self.get("/health")
         assert (status, json.loads(body)["version"]) == (200, release)
         assert [self.get(path)[0] for path in ("/", "/api/pools", "/api/stats")] == [200, 200, 200]
-        assert self.now["repository"]["head"] == [self.facts["tags"][release]]
+        (head,) = self.now["repository"]["head"]
+        tree = str(self.directory / "project")
+        (under,) = snapshot.lines("git", "-C", tree, "rev-parse", f"{head}^") if patched else [head]
+        assert under == self.facts["tags"][release]
         running = self.containers(self.now)
         assert {running[service]["status"] for service in APPLICATION_SERVICES} == {"running"}
         assert {running[service]["health"] for service in APPLICATION_SERVICES} == {"healthy"}

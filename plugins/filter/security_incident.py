@@ -24,7 +24,7 @@ class FilterModule:
         """Return the filters by name."""
         functions = (
             damage_assessment.assessment_questions, damage_assessment.assessment_refusal,
-            damage_assessment.damage_assessment, security_incident.incident_lines, security_incident.incident_of,
+            damage_assessment.damage_assessment, security_incident.incident_lines,
             security_incident.incident_refusal, security_incident.operators_of, security_review.review_refusal,
             security_review.reviewed_by, security_incident.stage_refusal,
         )  # fmt: skip

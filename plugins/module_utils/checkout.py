@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from . import release_tree, saved_work
 from .errors import RollbackError
 from .git import Git, Status, plain_date, private_directory
+from .patched_release import patch_at, patch_facts, patched_commit, patched_name, place, read_patch
 from .release import parse_release, release_number
 from .release_choice import Choice, Remote, check_pin, check_remote, choose, local_tags, remote_tags
 
@@ -52,6 +53,9 @@ class Options:
     undo: str | None = None
     state: str = "checked_out"
     commit: str | None = None
+    patch: str | None = None
+    patch_name: str | None = None
+    patched_commit: str | None = None
     destination: str | None = None
     remote: str = "origin"
     fetch_timeout: float = 60
@@ -69,8 +73,7 @@ class Snapshot:
 
     head: str
     branch: str | None
-    describe: str | None
-    release: str | None
+    place: dict[str, Any]
     since: str | None
     status: Status
 
@@ -107,8 +110,11 @@ def release_checkout(options: Options, run: Run) -> dict[str, Any]:
     local = local_tags(git, options.version)
     remote = _remote(git, options, local)
     choice = choose(options.version, local, remote, options.commit, [tag.name for tag in git.tags()])
+    choice = replace(choice, patch=read_patch(options.patch, options.patch_name))
     source = release_tree.Source(git, choice, options.remote, options.fetch_timeout, options.copy_untracked)
     with reader(source) as reading:
+        choice = with_patch(reading, choice, options.patched_commit)
+        source = replace(source, choice=choice)
         signature = check_signature(reading, choice) if options.verify_signature else {"checked": False, "ok": None}
         result = {
             "release": describe_release(reading, options.version, choice),
@@ -116,6 +122,7 @@ def release_checkout(options: Options, run: Run) -> dict[str, Any]:
             "remote": describe_remote(remote, choice),
             "package_version": package_version(reading, choice.commit),
             "signature": signature,
+            "patch_file": "",
             "warnings": list(choice.warnings),
         }
         if options.state == "prepared":
@@ -126,6 +133,15 @@ def release_checkout(options: Options, run: Run) -> dict[str, Any]:
                 git, reading.names("diff", "--name-only", "--no-renames", "-z", snapshot.head, choice.commit)
             )
     return checked_out(options, source, snapshot, plan, result)
+
+
+def with_patch(reading: Git, choice: Choice, wanted: str | None) -> Choice:
+    """Return the choice with the commit that its patch makes of it; refuse another one than is ``wanted``."""
+    if choice.patch is None:
+        return choice
+    patched = patched_commit(reading, choice.base, choice.tag, choice.patch)
+    release_tree.refuse_other_patched(choice, patched, wanted or patched)
+    return replace(choice, patched=patched)
 
 
 def _remote(git: Git, options: Options, local: Mapping[str, Named]) -> Remote:
@@ -250,7 +266,7 @@ def look(git: Git, options: Options) -> Snapshot:
         raise _refuse_edits(git, "has edits that Git was told not to see", hidden, way_out)
     if status.edited and options.local_edits == "fail":
         raise _refuse_edits(git, "has local edits", status.edited, "Commit them, or use local_edits=stash")
-    return Snapshot(head, git.branch(), git.describe(), git.release_at(head), git.checked_out_since(head), status)
+    return Snapshot(head, git.branch(), place(git, head), git.checked_out_since(head), status)
 
 
 def _refuse_edits(git: Git, what: str, names: list[str], way_out: str) -> RollbackError:
@@ -275,15 +291,19 @@ def reader(source: release_tree.Source) -> Iterator[Git]:
     """Yield the project's repository with the release's objects at hand, without writing to it.
 
     What is missing is fetched into a private repository, so that everything can be checked before anything changes.
+    With a patch there always is one, and what is written goes there.
     """
     git, choice = source.project, source.choice
-    if git.has(choice.commit) and git.has(choice.named.tag_object):
+    missing = not (git.has(choice.base) and git.has(choice.named.tag_object))
+    if not missing and choice.patch is None:
         yield git
         return
     with private_directory(git.identity) as folder:
         borrowed = release_tree.borrow(source, folder)
-        release_tree.fetch_tag(borrowed, source, f"refs/tags/{choice.tag}")
-        more = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(Path(folder, ".git/objects"))}
+        if missing:
+            release_tree.fetch_tag(borrowed, source, f"refs/tags/{choice.tag}")
+        # The private repository borrows the objects of the project, so both are read.
+        more = {"GIT_OBJECT_DIRECTORY": str(Path(folder, ".git/objects"))}
         shallow = Path(folder, ".git/shallow")
         if shallow.exists():
             more["GIT_SHALLOW_FILE"] = str(shallow)
@@ -318,7 +338,16 @@ def describe_release(git: Git, version: str, choice: Choice) -> dict[str, Any]:
         "tag": choice.tag,
         "commit": choice.commit,
         "date": plain_date(git.call("show", "--no-patch", "--format=%cI", choice.commit).strip()),
+        **_patch_of(git, choice),
     }
+
+
+def _patch_of(git: Git, choice: Choice) -> dict[str, Any]:
+    """Return the facts about the patch under ``patch``; nothing without one."""
+    if choice.patch is not None:
+        return {"patch": patch_facts(git, choice.base, choice.commit, choice.patch.name, choice.patch.sha256)}
+    found = patch_at(git, choice.commit)
+    return {"patch": found["facts"]} if found else {}
 
 
 def describe_snapshot(snapshot: Snapshot) -> dict[str, Any]:
@@ -326,8 +355,7 @@ def describe_snapshot(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "commit": snapshot.head,
         "branch": snapshot.branch,
-        "describe": snapshot.describe,
-        "release": snapshot.release,
+        **snapshot.place,
         "since": snapshot.since,
         "dirty": snapshot.dirty,
     }
@@ -342,8 +370,7 @@ def describe_before(git: Git, options: Options, snapshot: Snapshot) -> dict[str,
     return {
         "commit": commit,
         "branch": branch,
-        "describe": git.describe(commit),
-        "release": git.release_at(commit),
+        **place(git, commit),
         "since": git.checked_out_since(commit, earlier=True),
         "dirty": bool(saved_work.saved(git, run_id, saved_work.EDITS)),
     }
@@ -386,7 +413,7 @@ def make_plan(git: Git, options: Options, snapshot: Snapshot, choice: Choice) ->
 
 def source_has(git: Git, choice: Choice) -> bool:
     """Tell whether the commit is in the project's own repository, whatever else is at hand for reading."""
-    return Git(git.path, git.run, git.identity).has(choice.commit)
+    return Git(git.path, git.run, git.identity).has(choice.base)
 
 
 def files_in_the_way(git: Git, commit: str) -> list[str]:
@@ -431,11 +458,12 @@ def prepared(options: Options, source: release_tree.Source) -> dict[str, Any]:
     now = f"tree: {destination}\ncommit: {choice.commit}\n"
     return {
         "changed": bool(done["made"] or done["copied"] or done["removed"]),
-        "after": {"commit": choice.commit, "describe": tree.describe(), "release": choice.tag},
+        "after": {"commit": choice.commit, **place(tree, choice.commit), "release": choice.tag},
         "local_edits": {"files": [], "ref": None, "commit": None},
         "leftovers": {"files": [], "count": 0, "removed": [], "ref": None},
         "fetched": done["made"] and not choice.here,
         "tree": destination,
+        "patch_file": release_tree.keep_patch(source, destination),
         "copied": readable(done["copied"]),
         "undo": [],
         "diff": {"before": "" if done["made"] else now, "after": now},
@@ -456,7 +484,7 @@ def checked_out(
     return {
         **result,
         "changed": plan.changed,
-        "after": _after(git, options, source.choice, plan),
+        "after": _after(git, options, source.choice, plan, result["release"]),
         "local_edits": _edits_result(git, run_id, plan),
         "leftovers": {
             "files": readable(left[:LISTED]),
@@ -472,17 +500,17 @@ def checked_out(
     }
 
 
-def _after(git: Git, options: Options, choice: Choice, plan: Plan) -> dict[str, Any]:
+def _after(git: Git, options: Options, choice: Choice, plan: Plan, release: dict[str, Any]) -> dict[str, Any]:
     """Return the state after, observed, or predicted in check mode."""
     if not plan.changed or not options.check_mode:
-        commit = git.head()
-        return {"commit": commit, "describe": git.describe(), "release": git.release_at(commit or "HEAD")}
-    known = choice.here and git.has(choice.commit)
-    return {
-        "commit": choice.commit,
-        "describe": git.describe(choice.commit) if known else choice.tag,
-        "release": git.release_at(choice.commit) if known else choice.tag,
-    }
+        commit = git.head() or "HEAD"
+        return {"commit": commit, **place(git, commit)}
+    if choice.patch is not None:
+        name = patched_name(choice.tag, choice.patch.name)
+        return {"commit": choice.commit, "describe": name, "release": choice.tag, "patch": release["patch"]}
+    if choice.here and git.has(choice.commit):
+        return {"commit": choice.commit, **place(git, choice.commit)}
+    return {"commit": choice.commit, "describe": choice.tag, "release": choice.tag}
 
 
 def _edits_result(git: Git, run_id: str, plan: Plan) -> dict[str, Any]:
@@ -502,6 +530,9 @@ def apply(options: Options, source: release_tree.Source, snapshot: Snapshot, pla
     if plan.fetch:
         private = saved_work.reference(run_id, "release")
         release_tree.fetch_tag(git, source, private if choice.moved else f"refs/tags/{choice.tag}")
+    if choice.patch is not None:
+        release_tree.make_patched(git, choice)
+        saved_work.keep(git, run_id, saved_work.PATCHED, choice.commit, ("^{commit}",))
     save(git, run_id, snapshot, plan)
     try:
         if plan.move or plan.edits:
@@ -587,7 +618,7 @@ def diff(snapshot: Snapshot, choice: Choice, plan: Plan, run_id: str) -> dict[st
     """Return the tree before and after in words."""
     before = {
         "commit": snapshot.head,
-        "describe": snapshot.describe,
+        "describe": snapshot.place["describe"],
         "branch": snapshot.branch or "none",
         "local edits": ", ".join(readable(snapshot.status.edited)) or "none",
         "untracked": ", ".join(readable([*plan.in_the_way, *plan.removed])) or "nothing in the way",
@@ -596,7 +627,7 @@ def diff(snapshot: Snapshot, choice: Choice, plan: Plan, run_id: str) -> dict[st
         return {"before": _text(before), "after": _text(before)}
     moved = {
         "commit": choice.commit,
-        "describe": choice.tag if plan.move else snapshot.describe,
+        "describe": _called(choice) if plan.move else snapshot.place["describe"],
         "branch": "none" if plan.move or plan.edits else before["branch"],
         "local edits": f"saved in {saved_work.reference(run_id, saved_work.EDITS)}" if plan.edits else "none",
         "untracked": "nothing in the way",
@@ -604,6 +635,11 @@ def diff(snapshot: Snapshot, choice: Choice, plan: Plan, run_id: str) -> dict[st
     if plan.in_the_way or plan.removed:
         moved["untracked"] = f"saved in {saved_work.reference(run_id, saved_work.UNTRACKED)}"
     return {"before": _text(before), "after": _text(moved)}
+
+
+def _called(choice: Choice) -> str:
+    """Return how the choice is called: by its tag, and its patch if it has one."""
+    return patched_name(choice.tag, choice.patch.name) if choice.patch else choice.tag
 
 
 def _text(values: dict[str, str | None]) -> str:

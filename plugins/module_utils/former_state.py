@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import checkout, release_tree, saved_work
 from .errors import RollbackError
 from .git import Git
+from .patched_release import place
 from .release_choice import Choice, Named, Remote
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def undo_checkout(options: Options, run: Run) -> dict[str, Any]:
         if former is None:
             source = replace(source, present=tuple(snapshot.status.edited))
         made = checkout.prepared(options, source)
-        tag = git.release_at(source.choice.commit)
-        after = {"commit": source.choice.commit, "describe": git.describe(source.choice.commit), "release": tag}
+        after = {"commit": source.choice.commit, **place(git, source.choice.commit)}
         return {**result, **made, "after": after}
     return _checked_out(options, source, former, snapshot, result)
 
@@ -117,7 +117,7 @@ def _submodules(git: Git, run_id: str, commit: str) -> dict[str, str]:
 
 
 def _source(git: Git, options: Options, former: Former) -> release_tree.Source:
-    tag = git.release_at(former.commit) or ""
+    tag = place(git, former.commit)["release"] or ""
     named = Named((git.object_of(f"refs/tags/{tag}") if tag else None) or former.commit, former.commit)
     return release_tree.Source(
         git, Choice(tag, named, here=True), options.remote, options.fetch_timeout, options.copy_untracked,
@@ -164,7 +164,7 @@ def _checked_out(
         left = git.status().untracked
     else:
         left = plan.left
-    after = {"commit": former.commit, "describe": git.describe(former.commit), "release": source.choice.tag or None}
+    after = {"commit": former.commit, **place(git, former.commit)}
     edits = saved_work.saved(git, run_id, saved_work.EDITS)
     files = saved_work.saved(git, run_id, saved_work.UNTRACKED)
     return {
@@ -183,6 +183,7 @@ def _checked_out(
             "ref": files[0] if files else None,
         },
         "fetched": False,
+        "patch_file": "",
         "tree": git.path,
         "copied": [],
         "undo": checkout.undo_commands(git, run_id, snapshot, plan, force=True),

@@ -38,13 +38,14 @@ class Image:
 
 @dataclass(frozen=True)
 class Target:
-    """The release whose images are wanted."""
+    """The release whose images are wanted. ``base`` is the commit of its tag, where ``commit`` has a patch on top."""
 
     project: str
     release: str = ""
     commit: str = ""
     current_release: str = ""
     given: Mapping[str, str] | None = None
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,15 +165,45 @@ def decide(  # noqa: PLR0911, PLR0913 - one return per rule, in their order
     if image is not None:
         if target.commit and image.revision == target.commit:
             return REUSE, f"{reference} is labelled with the commit", image.id
-        if _names_release(reference, target.release) and image.revision in (None, "", target.commit):
+        if (
+            not target.base
+            and _names_release(reference, target.release)
+            and image.revision in (None, "", target.commit)
+        ):
             return REUSE, f"{reference} carries the release's name", image.id
         if not target.commit:
             return REUSE, f"{reference} is here, and no commit was given", image.id
     if builds:
         return BUILD, "no image of this release is here", None
+    if target.base and _names_release(reference, target.release):
+        raise _not_built(target, reference)
     if image is not None:
         return REUSE, f"{reference} is here; the service has no build", image.id
     return PULL, f"{reference} is not here; the service has no build", None
+
+
+def _not_built(target: Target, reference: str) -> RollbackError:
+    """Return the refusal of an image of the release itself that a patch of its source cannot change."""
+    return RollbackError(
+        f"The image {reference} of {target.release} is not built on this host, so a patch of the source does not "
+        "change it: what is started would be the release without the patch. Nothing was changed.",
+        "Build and push an image with the change, tag the commit that names it in its Compose file, and roll to that "
+        "tag without patch. Or name the image of each service with the option images.",
+    )
+
+
+def unpatched(target: Target, decisions: Iterable[Decision], here: Mapping[str, Image | None]) -> dict[str, str]:
+    """Return names under which images of the release without its patch are kept, each with the id of the image.
+
+    Starting gives the name of the release, such as ``app:1.0.2``, to the image with the patch; the other one would be
+    without a name then, and go with the next clean-up of the daemon.
+    """
+    found = {}
+    for one in decisions if target.base else ():
+        image = here.get(one.reference)
+        if image and _names_release(one.reference, target.release) and image.revision in (None, "", target.base):
+            found[pin_of(target.project, one.service, target.base)] = image.id
+    return found
 
 
 def _given(reference: str, image: Image | None, given: str) -> tuple[str, str, str]:

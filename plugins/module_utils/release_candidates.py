@@ -14,6 +14,7 @@ from .checkout import open_project
 from .docker_client import PROJECT_LABEL, REVISION_LABEL, SERVICE_LABEL, connect
 from .images import PIN_DIGITS, PIN_FOLDER, repository_of, split_reference
 from .journal import verified_releases
+from .patched_release import place
 from .release import same_release
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def release_info(options: dict[str, Any], run: Run) -> dict[str, Any]:
     head = git.head()
     images = images_by_service(connect(options["docker_host"]), options["project"], options["services"])
     verified = verified_releases(options["state_directory"])
-    candidates = list_candidates(git.tags()[: options["limit"]], head, images, verified, git.is_ancestor)
-    current = {"release": git.release_at("HEAD"), "commit": head, "describe": git.describe()}
-    current["since"] = git.checked_out_since(head) if head else None
+    current = {"commit": head, **place(git, "HEAD"), "since": git.checked_out_since(head) if head else None}
+    under = current.get("patch", {}).get("base") or head
+    candidates = list_candidates(git.tags()[: options["limit"]], under, images, verified, git.is_ancestor)
     return {"changed": False, "current": current, "candidates": candidates, "suggestion": suggest(candidates)}

@@ -15,6 +15,8 @@ from .release import tag_names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .patched_release import Patch
+
 _PIN = re.compile(r"[0-9a-f]{7,64}")
 _REMOTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _NEWEST = 5
@@ -41,17 +43,27 @@ class Remote:
 
 @dataclass(frozen=True)
 class Choice:
-    """The one commit that a release is. ``here`` is false when the tag that names it must be fetched."""
+    """The one commit that a release is. ``here`` is false when the tag that names it must be fetched.
+
+    With ``patch`` it is the commit of the release, ``base``, with the patch on top, ``patched``.
+    """
 
     tag: str
     named: Named
     here: bool
     moved: bool = False
     warnings: tuple[str, ...] = ()
+    patch: Patch | None = None
+    patched: str = ""
 
     @property
     def commit(self) -> str:
-        """Return the commit."""
+        """Return the commit that is checked out."""
+        return self.patched or self.named.commit
+
+    @property
+    def base(self) -> str:
+        """Return the commit that the tag names."""
         return self.named.commit
 
 

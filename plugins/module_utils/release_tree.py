@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from . import saved_work
 from .errors import RollbackError
 from .git import Git
+from .patched_release import patched_commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 TREE_PREFIX = "usdx-rollback-"
 _MARKER = "usdx-rollback.json"
+_PATCH = "usdx-rollback.patch"
 _HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/]+:")  # a URL, or host:path as ssh takes it
 
 
@@ -129,12 +131,40 @@ def fetch_tag(git: Git, source: Source, target: str) -> None:
         source.remote, f"refs/tags/{source.choice.tag}:{target}", timeout=source.timeout,
     )  # fmt: skip
     commit = git.commit_of(target)
-    if commit != source.choice.commit:
+    if commit != source.choice.base:
         raise RollbackError(
             f"The tag {source.choice.tag} changed at {source.remote} while it was fetched: it was "
-            f"{source.choice.commit}, now it is {commit}. The tree was not moved.",
+            f"{source.choice.base}, now it is {commit}. The tree was not moved.",
             "Find out who moves tags, then try again with the option commit.",
         )
+
+
+def make_patched(git: Git, choice: Choice) -> None:
+    """Make the commit of a release with a patch in a repository, the one that was decided about."""
+    if choice.patch is not None:
+        made = patched_commit(git, choice.base, choice.tag, choice.patch)
+        refuse_other_patched(choice, made, choice.patched)
+
+
+def refuse_other_patched(choice: Choice, made: str, wanted: str) -> None:
+    """Refuse a release with a patch that is another commit than the one that is wanted."""
+    if choice.patch is not None and made != wanted:
+        raise RollbackError(
+            f"{choice.tag} with the patch {choice.patch.name} (sha256 {choice.patch.sha256}) is the commit {made}, not "
+            f"{wanted}, which was planned. Nothing was changed.",
+            "The patch or the release has changed since. Give the patch of that plan again, or begin a new run.",
+        )
+
+
+def keep_patch(source: Source, destination: str) -> str:
+    """Keep the patch in the repository of the tree, for its owner only, and return its path; empty without one."""
+    path = Path(destination, ".git", _PATCH)
+    if source.choice.patch is None:
+        return ""
+    if not (path.is_file() and not path.is_symlink() and path.read_bytes() == source.choice.patch.content):
+        tree = Git(destination, source.project.run, source.project.identity)
+        _write(tree, path, source.choice.patch.content)
+    return str(path)
 
 
 def prepare_at(source: Source, project: str, destination: str | None) -> tuple[str, dict[str, Any]]:
@@ -219,11 +249,11 @@ def _mark(tree: Git, content: dict[str, Any]) -> None:
     _write(tree, Path(tree.path) / ".git" / _MARKER, json.dumps(content))
 
 
-def _write(tree: Git, path: Path, text: str) -> None:
+def _write(tree: Git, path: Path, content: str | bytes) -> None:
     """Write a file at once, owned by the tree's owner; a link in its place is replaced, not followed."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".usdx-")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
-        stream.write(text)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape"))
     tree.identity.hand_over(name)
     Path(name).replace(path)
 
@@ -264,11 +294,12 @@ def _make(source: Source, destination: str, known: dict[str, Any]) -> Git:
     _clear(destination)
     borrow(source, destination)
     tag = f"refs/tags/{source.choice.tag}"
-    if source.project.has(source.choice.commit) and source.choice.here:
+    if source.project.has(source.choice.base) and source.choice.here:
         if source.choice.tag:
             tree.call("update-ref", tag, source.choice.named.tag_object)
     else:
         fetch_tag(tree, source, tag)
+    make_patched(tree, source.choice)
     tree.call("checkout", "--quiet", "--force", "--detach", source.choice.commit)
     update_submodules(tree, source.timeout)
     saved_work.put_back_files(tree, source.files)

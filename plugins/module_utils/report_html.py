@@ -111,9 +111,10 @@ svg path { fill: var(--open); }
 </svg></div>
 {% endmacro %}
 <header>
-<p class="soft">Run {{ report.run_id }}: {{ report.scenario or "a run" }} of {{ report.project or "a project" }}</p>
+<p class="soft">Run {{ report.run_id }}: {{ report.scenario or "a run" }}
+{{- ", stage " ~ report.stage if report.stage }} of {{ report.project or "a project" }}</p>
 <h1 class="{{ tone(report.state) }}">{{ report.headline }}</h1>
-<p>From {{ report.before }} to {{ report.after }}.{{ " It undoes run " ~ report.undo_of ~ "." if report.undo_of }}
+<p>{{ report.way }}.{{ " It undoes run " ~ report.undo_of ~ "." if report.undo_of }}
 Reason: {{ report.reason }}</p>
 </header>
 <main>

@@ -38,7 +38,7 @@ def report_markdown(report: Report) -> str:
         "",
         f"**{escaped(report.headline)}.**",
         "",
-        f"- From {escaped(report.before)} to {escaped(report.after)}",
+        f"- {escaped(report.way)}",
         f"- Reason: {escaped(report.reason)}",
         f"- Condition: {escaped(report.approval.condition or 'none was named')}",
         f"- Approved by: {escaped(approved_by(report))}",

@@ -19,6 +19,7 @@ from .security_incident import SCENARIO, incident_lines
 
 _NOISE = {"ansible_facts", "diff", "exception", "failed", "failed_when_result", "invocation", "module_stderr"}
 _SHORT = 12
+_FILES = 5  # names of a patch on the screen
 _IMAGES = {"all": "images at hand", "some": "images to build or pull", "none": "images to build or pull"}
 _DATABASE_STEPS = {"revert_migrations", "restore_database"}
 GUARD = "guard"
@@ -82,9 +83,14 @@ def nothing_would_change(results: dict[str, dict[str, Any]]) -> bool:
 
 
 def name_of(place: dict[str, Any]) -> str:
-    """Return how a person calls a commit: its release and short hash, ``v1.0.2 (0123456789ab)``."""
+    """Return how a person calls a commit: its release, its patch if it has one, and its short hash.
+
+    ``v1.0.2 (0123456789ab)``, ``v1.0.2 with patch fix-auth.patch (0123456789ab)``.
+    """
     commit = str(place.get("commit") or "")[:_SHORT]
     release = place.get("release") or place.get("name") or place.get("describe")
+    patch = (place.get("patch") or {}).get("name")
+    release = f"{release} with patch {patch}" if release and patch else release
     return f"{release} ({commit})" if release else commit or "unknown"
 
 
@@ -121,9 +127,9 @@ def _diagnosis_lines(diagnosis: dict[str, Any]) -> list[str]:
 def _incident_lines(plan: dict[str, Any]) -> list[str]:
     """Return how the security incident stands that a run is a stage of, or that forbids it."""
     incident = plan.get("incident") or {"since": ""}
-    if plan.get("scenario") != SCENARIO and not incident["since"]:
+    if plan.get("scenario") != SCENARIO and not incident["since"] and not incident.get("unknown"):
         return []
-    if not incident["since"] and plan["stage"] == "contain":
+    if not incident["since"] and not incident.get("unknown") and plan["stage"] == "contain":
         return [f"Stage {plan['stage']} of a security incident, which begins with it"]
     head = [f"Stage {plan['stage']} of a security incident"] if plan.get("scenario") == SCENARIO else []
     forbidden = [f"A real run is refused: {plan['incident_refusal']}"] if plan.get("incident_refusal") else []
@@ -196,9 +202,19 @@ def _prepare_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     services: dict[str, dict[str, Any]] = result.get("services", {})
     return [
         ", ".join(sorted(services)) + _meanwhile(plan) if services else "no image is needed",
+        *_patch_lines(plan["release"].get("patch") or {}),
         *[f"{name}: {_image_line(service)}" for name, service in sorted(services.items())],
         *[f"{name}: not in this release, stays stopped" for name in result.get("not_in_release", [])],
     ]
+
+
+def _patch_lines(patch: dict[str, Any]) -> list[str]:
+    """Return which patch is put on top of the release, and what it changes; nothing without one."""
+    if not patch:
+        return []
+    files: list[str] = patch.get("files", [])
+    some = ", ".join(files[:_FILES]) + (f" and {len(files) - _FILES} more" if len(files) > _FILES else "")
+    return [f"with patch {patch['name']}, sha256 {patch['sha256']}{f', which changes {some}' if some else ''}"]
 
 
 def _image_line(service: dict[str, Any]) -> str:
@@ -603,9 +619,8 @@ def has_way_back(plan: dict[str, Any]) -> bool:
 def _contained(situation: dict[str, Any], started: set[str | None]) -> dict[str, str]:
     """Return what holds when a stage of a security incident failed."""
     if "start_services" in started:
-        again = (
-            f"To stop everything and show the page again: {_playbook(situation['plan'], SCENARIO, stage='contain')}."
-        )
+        contain = playbook_command(situation["plan"], SCENARIO, stage="contain")
+        again = f"To stop everything and show the page again: {contain}."
         return {"untouched": f"Code, images and database were not touched by this stage. {again}"}
     changed = database_changed(situation) or _database_as_it_was(situation["step"])
     return {"untouched": f"What is stopped stays stopped. {changed}".strip()}
@@ -613,10 +628,11 @@ def _contained(situation: dict[str, Any], started: set[str | None]) -> dict[str,
 
 def command_for(plan: dict[str, Any], playbook: str, **variables: str) -> str:
     """Return the command that goes on with the run of a plan, or undoes it, as one line for a shell."""
-    return _playbook(plan, playbook, run=plan["run_id"], **variables)
+    return playbook_command(plan, playbook, run=plan["run_id"], **variables)
 
 
-def _playbook(plan: dict[str, Any], playbook: str, **variables: str) -> str:
+def playbook_command(plan: dict[str, Any], playbook: str, **variables: str) -> str:
+    """Return the command of a playbook with the inventory of a plan, as one line for a shell."""
     sources = [word for source in plan.get("inventory", []) for word in ("-i", source)]
     target = {"target": plan["target"]} if plan.get("target") else {}
     first = {"run": variables.pop("run")} if "run" in variables else {}

@@ -64,7 +64,8 @@ def resumed_inputs(run: dict[str, Any], accept_data_loss: object = "") -> dict[s
     Evidence has changed since: the backup from before the deployment, say, cannot be told any more once the services
     of the release have been made. ``accept_data_loss`` replaces what was accepted, when it is given.
     """
-    inputs = {**run.get("inputs", {}), "version": run["version"], "commit": run["commit"]}
+    commit = run.get("patch", {}).get("base") or run["commit"]
+    inputs = {**run.get("inputs", {}), "version": run["version"], "commit": commit}
     if run.get("undo_of"):
         del inputs["commit"]
     database = run.get("plan", {}).get("results", {}).get("prepare_database", {})

@@ -15,6 +15,7 @@ from typing import Any
 from .errors import RollbackError
 from .journal import Journal, Step, is_run_id, journal_path, read_journal, runs_path, seconds_between, steps
 from .lock import read_lock
+from .security_incident import incident_of
 
 SUCCEEDED, FAILED, UNFINISHED, UNREADABLE = "succeeded", "failed", "unfinished", "unreadable"
 OPEN = "open"
@@ -44,6 +45,7 @@ def summarise(run_id: str, journal: Journal, path: str) -> dict[str, Any]:
     return {
         "run_id": run_id,
         **{name: _text(asked.get(name)) for name in ("scenario", "project", "host", "reason", "version", "commit")},
+        "patch": _mapping(asked.get("patch")),
         "from": _mapping(asked.get("from")),
         "started": events[0]["time"] if events else None,
         "ended": finish["time"] if finish else None,
@@ -346,12 +348,13 @@ def run_info(options: dict[str, Any]) -> dict[str, Any]:
     directory, run_id, purpose, limit = (options[key] for key in ("state_directory", "run_id", "purpose", "limit"))
     if limit < 1:
         raise _refused(f"limit={limit} is not accepted.", "Give a number of runs, 1 or more.")
-    runs = history(directory, limit if purpose == "list" and not run_id else None)
+    runs = history(directory)  # all: an incident is open until its release, however many runs ago it began
     choose = {"resume": to_resume, "undo": to_undo}.get(purpose, named)
     run = choose(runs, run_id or "") if run_id or purpose != "list" else {}
     return {
         "changed": False,
         "runs": [brief(one) for one in runs[:limit]],
         "run": run,
+        "incident": incident_of(runs),
         "lock": holder(directory),
     }

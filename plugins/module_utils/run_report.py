@@ -25,11 +25,13 @@ from .report_text import (
     failure,
     has_way_back,
     name_of,
+    playbook_command,
     step_lines,
     way_out_parts,
 )
 from .run_history import FAILED, SUCCEEDED, UNFINISHED, UNREADABLE
 from .run_text import first_opening, kept_lines, plan_of, who
+from .security_incident import ASSESS, CONTAIN, RECOVER, RELEASE, SCENARIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -197,6 +199,7 @@ class Report:
     schema: int
     run_id: str
     scenario: str
+    stage: str
     project: str
     state: str
     headline: str
@@ -205,6 +208,7 @@ class Report:
     incident: str
     before: str
     after: str
+    way: str
     undo_of: str
     started_by: str
     approval: Approval
@@ -272,6 +276,7 @@ def report_of(runs: list[dict[str, Any]]) -> Report:
         schema=SCHEMA,
         run_id=lead["run_id"],
         scenario=lead["scenario"],
+        stage=_text(lead["inputs"].get("stage")) if lead["scenario"] == SCENARIO else "",
         project=lead["project"],
         state=state,
         headline=_headline(lead, state, hosts),
@@ -279,7 +284,8 @@ def report_of(runs: list[dict[str, Any]]) -> Report:
         reason=lead["reason"] or "not given",
         incident=_text(approval.get("incident")),
         before=name_of(lead["from"]),
-        after=name_of({"release": lead["version"], "commit": lead["commit"]}),
+        after=_after(lead),
+        way=_way(lead),
         undo_of=lead["undo_of"] or "",
         started_by=who(first_opening(lead)),
         approval=Approval(
@@ -315,7 +321,10 @@ def _headline(lead: dict[str, Any], state: str, hosts: tuple[HostReport, ...]) -
         proof = f"{passed} of {len(checks)} checks passed" if checks else "no check was made"
         if lead["undo_of"]:
             return f"Undone: what was there before run {lead['undo_of']} is back; {proof}"
-        return f"Succeeded: {lead['version'] or 'the release'} is back; {proof}"
+        if lead["scenario"] == SCENARIO:
+            return _stage_headline(lead, proof)
+        name = _release_of(lead)
+        return f"Succeeded: {name} {'stays' if _stays(lead) else 'is back'}; {proof}"
     if state == UNREADABLE:
         return f"Not known: no journal can be read of {', '.join(host.host for host in hosts if host.state == state)}"
     worst = [host for host in hosts if host.state == state]
@@ -326,6 +335,28 @@ def _headline(lead: dict[str, Any], state: str, hosts: tuple[HostReport, ...]) -
         if state == FAILED
         else f"Cut off, or still under way,{where or ' before a step'}{names}"
     )
+
+
+def _stage_headline(lead: dict[str, Any], proof: str) -> str:
+    """Return what a stage of a security incident has reached: only the last one starts anything."""
+    stage, name = _text(lead["inputs"].get("stage")), _release_of(lead)
+    reached = {
+        CONTAIN: "the application is stopped until it was reviewed",
+        ASSESS: "what was found is on record",
+        RECOVER: f"{name} is checked out; nothing was started",
+        RELEASE: f"{name} is live again; {proof}",
+    }
+    return f"Succeeded, stage {stage}: {reached.get(stage, proof)}"
+
+
+def _release_of(lead: dict[str, Any]) -> str:
+    """Return the release that a run leads to, with its patch, without its commit."""
+    return name_of({"release": lead["version"] or "the release", "patch": lead.get("patch")}).partition(" ()")[0]
+
+
+def _stays(lead: dict[str, Any]) -> bool:
+    """Tell whether a run leads to the commit that was there before it."""
+    return bool(lead["commit"]) and lead["commit"] == lead["from"].get("commit")
 
 
 def _place(host: HostReport) -> str:
@@ -343,12 +374,22 @@ def _commands(lead: dict[str, Any], state: str, runs: list[dict[str, Any]]) -> t
     if not lead["plan"]:
         return (Command("To see what is on record, type", command_for(plan_of(lead), "runs")),)
     plan = {**plan_of(lead), **{key: lead["plan"].get(key) for key in ("inventory", "target")}}
+    plan |= {"scenario": lead["scenario"], "steps": [step["name"] for step in lead["steps"]]}
     commands = [] if state == SUCCEEDED else [Command("To go on, mend the cause and type", _command(plan, "resume"))]
     if any(run["acted"] for run in runs) and has_way_back(plan):
         changed = any(_database_changed(run) for run in runs)
         undo = _command(plan, "undo", **({"accept_data_loss": "true"} if changed else {}))
         commands.append(Command("To put everything back as it was before, type", undo))
+    if lead["scenario"] == SCENARIO and state == SUCCEEDED and lead["inputs"].get("stage") != RELEASE:
+        commands.append(Command("To see how the incident stands and which stage is next, type", _stand(plan)))
     return tuple(commands)
+
+
+def _stand(plan: dict[str, Any]) -> str:
+    try:
+        return playbook_command(plan, SCENARIO)
+    except _MISSHAPEN:
+        return playbook_command({}, SCENARIO)
 
 
 def _command(plan: dict[str, Any], playbook: str, **variables: str) -> str:
@@ -366,6 +407,18 @@ def _database_changed(run: dict[str, Any]) -> str:
 
 
 # --- the moments of the recovery -------------------------------------------------------------------------------------
+
+
+def _way(lead: dict[str, Any]) -> str:
+    """Return from where to where a run leads, in words."""
+    return f"{_after(lead)} stays" if _stays(lead) else f"From {name_of(lead['from'])} to {_after(lead)}"
+
+
+def _after(lead: dict[str, Any]) -> str:
+    """Return to which release a run leads, with the sum of its patch if it has one."""
+    patch = _mapping(lead.get("patch"))
+    name = name_of({"release": lead["version"], "commit": lead["commit"], "patch": patch})
+    return f"{name}, patch sha256 {_text(patch.get('sha256'))}" if patch else name
 
 
 def _moments(runs: list[dict[str, Any]]) -> tuple[Moment, ...]:

@@ -68,7 +68,7 @@ def _state(run: dict[str, Any]) -> str:
 
 
 def _target(run: dict[str, Any]) -> dict[str, Any]:
-    return {"release": run["version"], "commit": run["commit"]}
+    return {"release": run["version"], "commit": run["commit"], "patch": run.get("patch") or {}}
 
 
 def _short(place: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ _IDENTITY = {
     for who in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "usdx.rollback"), ("EMAIL", "usdx.rollback@localhost"))
 }
-EDITS, UNTRACKED, BEFORE, BRANCH = "local-edits", "untracked", "before", "branch"
+EDITS, UNTRACKED, BEFORE, BRANCH, PATCHED = "local-edits", "untracked", "before", "branch", "patched"
 
 
 def reference(run_id: str, name: str, number: int = 1) -> str:

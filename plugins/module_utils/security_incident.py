@@ -8,11 +8,14 @@ run of the stage ``contain`` and ends with a run of the stage ``release`` that s
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 SCENARIO = "security_incident"
 CONTAIN, ASSESS, RECOVER, RELEASE = STAGES = ("contain", "assess", "recover", "release")
-_SUCCEEDED = "succeeded"
+_SUCCEEDED, _UNREADABLE = "succeeded", "unreadable"
+_OPENERS = ("run_started", "run_resumed")
 _WHAT = {
     CONTAIN: "stop everything, show users a page, preserve evidence",
     ASSESS: "record what was found of the damage",
@@ -21,29 +24,51 @@ _WHAT = {
 }
 
 
-def incident_of(runs: list[dict[str, Any]], run_id: str = "") -> dict[str, Any]:
+def incident_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the open incident of a host: ``since`` when it began, and the last run of each of its ``stages``.
 
-    ``runs`` are those of ``run_info``, the newest first. The run ``run_id``, which asks, is no part of the answer.
-    Without an open incident ``since`` is empty. A run whose journal cannot be read is passed over.
+    ``runs`` are all runs of the host with their events, the newest first. Without an open incident ``since`` is empty.
+    ``unknown`` are the journals that may hide one, or a stage of it: nobody knows which runs they are of. A release
+    that succeeded has ended whatever was before it.
     """
     since = ""
-    stages: dict[str, dict[str, str]] = {}
+    stages: dict[str, dict[str, Any]] = {}
+    unknown: list[dict[str, str]] = []
     for run in reversed(runs):
-        stage = _stage(run)
-        if stage is None or run["run_id"] == run_id or (stage != CONTAIN and not since):
-            continue
-        if stage == RELEASE and run["state"] == _SUCCEEDED:
-            since, stages = "", {}
-            continue
-        since = since or str(run["started"])
-        stages[stage] = {
-            "run_id": run["run_id"],
-            "state": run["state"],
-            "at": run["ended"] or run["started"],
-            "user": str((run.get("controller") or {}).get("user") or ""),
-        }
-    return {"since": since, "stages": stages}
+        stage, why = _stage(run), _why_unknown(run)
+        if why:
+            unknown.append({"run_id": run["run_id"], "path": run["path"], "why": why})
+        elif stage == RELEASE and run["state"] == _SUCCEEDED:
+            since, stages, unknown = "", {}, []
+        elif stage == CONTAIN or (stage and since):
+            since = since or str(run["started"])
+            stages[stage] = {
+                "run_id": run["run_id"],
+                "state": run["state"],
+                "at": run["ended"] or run["started"],
+                "commit": run.get("commit") or "",
+                "users": list(dict.fromkeys([*stages.get(stage, {}).get("users", []), *_users(run)])),
+            }
+    return {"since": since, "stages": stages, "unknown": unknown}
+
+
+def _users(run: dict[str, Any]) -> list[str]:
+    """Return who has started a run and gone on with it."""
+    opened = [event["facts"].get("controller") for event in run["events"] if event["event"] in _OPENERS]
+    users = [one.get("user") for one in opened if isinstance(one, dict)]
+    return [user for user in users if user and isinstance(user, str)]
+
+
+def _why_unknown(run: dict[str, Any]) -> str:
+    """Return why nobody knows what a run was; empty when it is known, or when it never began.
+
+    A run opens its journal before it acts. So an empty journal is of a run that never began, and a torn last line is
+    what a crash leaves; but without the first line a journal may be that of any run.
+    """
+    if run["state"] == _UNREADABLE:
+        return str(run["why"])
+    begun = any(event["event"] == "run_started" for event in run["events"])
+    return "It has a damaged first line." if run["damaged_lines"] and not begun else ""
 
 
 def _stage(run: dict[str, Any]) -> str | None:
@@ -56,14 +81,19 @@ def _stage(run: dict[str, Any]) -> str | None:
 
 def incident_lines(incident: dict[str, Any]) -> list[str]:
     """Return how an incident stands: a line for each stage, and which one is next."""
+    unknown = [f"Not known: {_unreadable(one)}" for one in incident.get("unknown", [])]
     if not incident["since"]:
-        return ["Security incident: none is open"]
+        return unknown or ["Security incident: none is open"]
     lines = [f"Security incident, open since {incident['since']}"]
     for stage in STAGES:
         told = incident["stages"].get(stage)
         state = f"{told['state']} at {told['at']} (run {told['run_id']})" if told else "open"
         lines.append(f"  {stage}: {state}: {_WHAT[stage]}")
-    return [*lines, f"Next: -e stage={next_stage(incident)}"]
+    return [*lines, *unknown, f"Next: -e stage={next_stage(incident)}"]
+
+
+def _unreadable(one: dict[str, str]) -> str:
+    return f"the journal {one['path']} cannot be read: {one['why']}"
 
 
 def next_stage(incident: dict[str, Any]) -> str:
@@ -88,12 +118,14 @@ def incident_refusal(incident: dict[str, Any], scenario: str, stage: str = "", f
     """Return why a run may not be carried out while an incident is open, or before one is; empty when it may.
 
     While an incident is open nothing but its stages may work on the application: another run would start it, and nobody
-    would have reviewed it.
+    would have reviewed it. A journal that may hide an incident is taken for one. To contain waits for nothing.
     """
+    if scenario == SCENARIO and stage == CONTAIN:
+        return ""
+    if incident.get("unknown"):
+        return _unknown_refusal(incident["unknown"])
     if scenario != SCENARIO:
         return _other_refusal(incident)
-    if stage == CONTAIN:
-        return ""
     if not incident["since"]:
         return f"No security incident is open here, so there is nothing to {stage}. Begin with -e stage={CONTAIN}."
     wanted = {ASSESS: (CONTAIN,), RECOVER: (CONTAIN, ASSESS), RELEASE: (CONTAIN, ASSESS, RECOVER)}[stage]
@@ -119,6 +151,18 @@ def _missing(incident: dict[str, Any], stage: str) -> str:
     return f"The stage {stage} is {told['state']} (run {told['run_id']}). Go on with it: {how}"
 
 
+def _unknown_refusal(unknown: list[dict[str, str]]) -> str:
+    """Return what a journal that cannot be read forbids, and the two ways out."""
+    directory = Path(unknown[0]["path"]).parent
+    aside = shlex.join(["mv", str(directory), f"{directory}.unreadable"])
+    return (
+        f"It is not known whether a security incident is open: {'; '.join(map(_unreadable, unknown))} "
+        "It may be of a stage of an incident, so what is stopped stays stopped. Mend it, or make it readable for the "
+        f"user of Ansible (become_user). If you know that the run {unknown[0]['run_id']} was no stage of a security "
+        f"incident, put it aside on that host: {aside}"
+    )
+
+
 def _other_refusal(incident: dict[str, Any]) -> str:
     if not incident["since"]:
         return ""
@@ -129,5 +173,5 @@ def _other_refusal(incident: dict[str, Any]) -> str:
 
 
 def operators_of(incident: dict[str, Any], operator: str) -> list[str]:
-    """Return who works on an incident: who asks now, and who carried out the recovery."""
-    return list(dict.fromkeys([operator, incident["stages"].get(RECOVER, {}).get("user", "")]))
+    """Return who works on an incident: who asks now, and all who have started a recovery or gone on with one."""
+    return list(dict.fromkeys([operator, *incident["stages"].get(RECOVER, {}).get("users", [])]))

@@ -28,6 +28,7 @@ from .images import (
     find_images,
     repository_of,
     split_reference,
+    unpatched,
 )
 from .project import (
     API_ERRORS,
@@ -65,6 +66,7 @@ class StartRequest:
     environment: dict[str, str] = field(default_factory=dict)
     release: str = ""
     commit: str = ""
+    base_commit: str = ""
     current_release: str = ""
     images: dict[str, str] = field(default_factory=dict)
     pull: str = "missing"
@@ -87,18 +89,19 @@ def request_from(options: dict[str, Any]) -> StartRequest:
     environment = {name: "" if value is None else str(value) for name, value in options["environment"].items()}
     if options["docker_host"]:
         environment["DOCKER_HOST"] = options["docker_host"]
-    commit = options["commit"].strip().lower()
-    if commit and not re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", commit):
-        raise RollbackError(
-            f"commit={options['commit']!r} is no full commit id. Nothing was changed.",
-            "Give the 40 digits that 'git rev-parse <tag>^{commit}' prints.",
-        )
+    commits = {name: options[name].strip().lower() for name in ("commit", "base_commit")}
+    for name, commit in commits.items():
+        if commit and not re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", commit):
+            raise RollbackError(
+                f"{name}={options[name]!r} is no full commit id. Nothing was changed.",
+                "Give the 40 digits that 'git rev-parse <tag>^{commit}' prints.",
+            )
     for name in ("timeout", "build_timeout", "stable_for", "log_lines"):
         if options[name] < (1 if "timeout" in name else 0):
             raise RollbackError(
                 f"{name}={options[name]} is too small. Nothing was changed.", f"Give {name} as a positive number."
             )
-    given |= {"commit": commit, "environment": environment, "tree": options["tree"] or ""}
+    given |= {**commits, "environment": environment, "tree": options["tree"] or ""}
     return StartRequest(**given)
 
 
@@ -112,6 +115,7 @@ class Scene:
     containers: list[Container]
     kept: list[Container]
     services: list[str]
+    target: Target
     decisions: dict[str, Decision]
     left_as_is: dict[str, list[str]]
     not_in_release: list[str]
@@ -171,9 +175,11 @@ def look(client: DockerClient, run: compose.Run, request: StartRequest, *, check
     plain = compose.normalise(config, roots)
     left = compose.left_as_is(compose.normalise(current, roots), plain, request.keep) if current else {}
     _guard_networks(client, run, source, config=config, services=services, kept=kept)
-    target = Target(request.project, request.release, request.commit, request.current_release, request.images)
+    target = Target(
+        request.project, request.release, request.commit, request.current_release, request.images, request.base_commit
+    )
     decisions = decide_all(target, config["services"], services, lambda names: find_images(client, names))
-    return Scene(request, source, config, containers, kept, services, decisions, left, missing, warnings)
+    return Scene(request, source, config, containers, kept, services, target, decisions, left, missing, warnings)
 
 
 def _source(request: StartRequest, containers: list[Container], tree: str) -> compose.Source:
@@ -275,6 +281,8 @@ def _prepare(client: DockerClient, run: compose.Run, scene: Scene, check_mode: b
     _refuse_pull(scene)
     pins = {one.pin: one.image_id for one in scene.decisions.values() if one.pin}
     before = _before_pins(scene)
+    named = find_images(client, [one.reference for one in scene.decisions.values()] if request.base_commit else [])
+    before |= unpatched(scene.target, scene.decisions.values(), named)
     here = find_images(client, [*pins, *before])
     # A name of before the run is given once: a run that goes on finds containers of its own.
     pins |= {name: image for name, image in before.items() if here[name] is None}

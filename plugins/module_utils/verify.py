@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .container_logs import LogFindings, fetch_log, log_patterns, read_log, since
 from .docker_client import ONE_OFF_LABEL, PROJECT_LABEL, SERVICE_LABEL, connect
 from .errors import RollbackError
+from .git import Git
 from .http_probe import (
     BODY_LIMIT,
     Background,
@@ -27,6 +28,7 @@ from .http_probe import (
     printable,
     redacted,
 )
+from .patched_release import patch_at, patched_name
 from .release import parse_release, same_release
 from .request_sample import Asked, judge_sample, sample_limits, take_sample
 from .waiter import checked_seconds, wait_for
@@ -412,12 +414,20 @@ class Checkout:
         argv = ["git", "-c", safe, "-C", self.path, *arguments]
         return self.run(argv, environment={"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}, timeout=_GIT_TIMEOUT)
 
-    def ask_tag(self, release: str) -> Answer:
-        """Judge whether a tag of the release points at HEAD."""
+    def ask_tag(self, release: str, commit: str = "") -> Answer:
+        """Judge whether a tag of the release points at HEAD.
+
+        Where a ``commit`` was asked for, it may be the release with a patch; whether HEAD is it, another check tells.
+        """
         code, out, err = self.git("tag", "--points-at", "HEAD")
         if code:
             return Answer(INCONCLUSIVE, f"git does not say: {printable(err.strip() or f'rc {code}')}")
         tags = out.split()
+        patched = patch_at(Git(self.path, self.run), "HEAD") if commit and not tags else None
+        if patched is not None:
+            good = same_release(patched["release"], release)
+            told = f"HEAD is {patched_name(patched['release'], patched['facts']['name'])}"
+            return Answer(PASSED if good else FAILED, told)
         if not tags:
             return Answer(FAILED, "no tag at HEAD")
         good = any(same_release(tag, release) for tag in tags)
@@ -468,7 +478,7 @@ def checkout_checks(options: dict[str, Any], release: str, run: Run) -> list[Che
     checkout = Checkout(run, path)
     checks = []
     if release:
-        tag = _begin(lambda: checkout.ask_tag(release))
+        tag = _begin(lambda: checkout.ask_tag(release, commit or ""))
         checks.append(Check(path, "tag", f"HEAD is tagged {release}", tag, waits=False))
     if commit:
         if not _COMMIT.fullmatch(commit):

@@ -106,6 +106,14 @@ options:
       - Without it an image that has the right name is taken as it is.
     type: str
     default: ''
+  base_commit:
+    description:
+      - Full id of the commit of the release's tag, when O(commit) is that release with a patch on top.
+      - An image that only carries the name of the release is then not taken for it, and is kept under this commit. An
+        image of the release that is not built is refused, because the patch does not change it.
+    type: str
+    default: ''
+    version_added: 0.2.0
   current_release:
     description:
       - Name of the release that is to be left. A configuration that still names it is refused.
@@ -295,6 +303,7 @@ ARGUMENT_SPEC = {
     "environment": {"type": "dict", "default": {}},
     "release": {"type": "str", "default": ""},
     "commit": {"type": "str", "default": ""},
+    "base_commit": {"type": "str", "default": ""},
     "current_release": {"type": "str", "default": ""},
     "images": {"type": "dict", "default": {}},
     "pull": {"type": "str", "choices": ["missing", "never"], "default": "missing"},

@@ -81,6 +81,26 @@ options:
       - When the tag names one commit here and another at the remote, this says which of the two is trusted. The local
         tag is left alone.
     type: str
+  patch:
+    description:
+      - A file on the managed host with a patch, as C(git format-patch) or C(git diff) writes it. What is checked out is
+        then a commit with this patch on top of the release, RV(release.commit).
+      - That commit is made without touching the tree. Its author, date and message come from the release and the patch
+        alone, so it is the same on every host. It is kept under C(refs/rollback/RUN_ID/patched).
+      - The patch must fit without fuzz. It may not change symbolic links, submodules and C(.gitmodules), and is at most
+        10 MB large. A patch that does not fit is refused before anything changes.
+    type: path
+    version_added: 0.2.0
+  patch_name:
+    description:
+      - Under which name the patch is recorded. The name of the file by default. It is part of the commit.
+    type: str
+    version_added: 0.2.0
+  patched_commit:
+    description:
+      - The commit that the release with the patch must be. Another one is refused.
+    type: str
+    version_added: 0.2.0
   destination:
     description:
       - With O(state=prepared), the folder of the release's tree, outside of the project directory. It is made with mode
@@ -167,6 +187,12 @@ EXAMPLES = r"""
     commit: 3f2a91c0d4be
     verify_signature: true
 
+- name: Put it on the release with a security patch that lies on the host
+  usdx.rollback.release_checkout:
+    path: /opt/usdx-wexel
+    version: v1.0.2
+    patch: /opt/fix-auth.patch
+
 - name: Put back what was checked out before that run, with the local edits
   usdx.rollback.release_checkout:
     path: /opt/usdx-wexel
@@ -179,6 +205,8 @@ release:
   description: The release. C(release.name) is as typed, C(release.date) is that of the commit. With O(undo) the name is
     the tag of the commit; without a tag it is what git describe says, and C(release.number) and C(release.tag) are
     null.
+    With a patch on top C(release.commit) is the commit with it, and C(release.patch) has C(name), C(sha256), C(base)
+    (the commit of the tag) and C(files) (at most 100 that it changes). The same holds for RV(before) and RV(after).
   returned: success
   type: dict
   sample: {"name": "v1.0.2", "number": "1.0.2", "tag": "v1.0.2", "commit": "3f2a91c0d4be5a6b7c8d9e0f1a2b3c4d5e6f7a8b",
@@ -221,6 +249,10 @@ tree:
   returned: success
   type: str
   sample: /opt/usdx-wexel
+patch_file:
+  description: Where the tree keeps the patch, with O(state=prepared), for its owner only; empty without one.
+  returned: success
+  type: str
 copied:
   description: Files that were copied into the tree, with O(state=prepared).
   returned: success
@@ -286,6 +318,9 @@ def main() -> None:
             "undo": {"type": "str"},
             "state": {"type": "str", "choices": ["checked_out", "prepared"], "default": "checked_out"},
             "commit": {"type": "str"},
+            "patch": {"type": "path"},
+            "patch_name": {"type": "str"},
+            "patched_commit": {"type": "str"},
             "destination": {"type": "path"},
             "remote": {"type": "str", "default": "origin"},
             "fetch_timeout": {"type": "float", "default": 60},
@@ -295,7 +330,8 @@ def main() -> None:
             "run_id": {"type": "str"},
             "copy_untracked": {"type": "list", "elements": "str", "default": list(DEFAULT_UNTRACKED)},
         },
-        mutually_exclusive=[("version", "undo")],
+        mutually_exclusive=[("version", "undo"), ("patch", "undo")],
+        required_by={"patch_name": ["patch"], "patched_commit": ["patch"]},
         required_one_of=[("version", "undo")],
         supports_check_mode=True,
     )

@@ -82,7 +82,8 @@ EXAMPLES = r"""
 RETURN = r"""
 current:
   description:
-    - What is checked out now; C(since) when it was checked out, as far back as the reflog tells, or null.
+    - What is checked out now; C(since) when it was checked out, as far back as the reflog tells, or null. Of a release
+      with a patch on top C(current.patch) has C(name), C(sha256), C(base) and C(files).
   returned: success
   type: dict
   sample: {"release": "v1.0.3", "commit": "5d41402abc4b2a76b9719d911017c592ae2f5a3c", "describe": "v1.0.3",

@@ -58,7 +58,7 @@ options:
     default: list
   limit:
     description:
-      - How many runs are listed at most.
+      - How many runs are listed at most. Whatever it is, RV(incident) is that of all runs.
     type: int
     default: 20
 seealso:
@@ -112,6 +112,9 @@ run:
     commit:
       description: The commit of that release.
       type: str
+    patch:
+      description: The patch on top of that release, with C(name), C(sha256) and C(base); empty without one.
+      type: dict
     from:
       description: What was checked out before, for example with C(commit), C(branch), C(release) and C(describe).
       type: dict
@@ -170,6 +173,27 @@ run:
       type: dict
     events:
       description: The events of the journal.
+      type: list
+      elements: dict
+incident:
+  description:
+    - The security incident that is open here, of all runs. It begins with a run of the stage contain and ends with a
+      run of the stage release that succeeded.
+  returned: success
+  type: dict
+  contains:
+    since:
+      description: When it began, in UTC; empty when none is open.
+      type: str
+    stages:
+      description:
+        - The last run of each stage that was begun, with C(run_id), C(state), C(at), C(commit), and C(users), all
+          who have started a run of that stage in this incident or gone on with one.
+      type: dict
+    unknown:
+      description:
+        - Journals that cannot be read, or that lost their first line, each with C(run_id), C(path) and C(why). Each may
+          hide an incident, or a stage of it. A torn last line, as a crash leaves it, hides none.
       type: list
       elements: dict
 lock:

@@ -542,6 +542,18 @@ def test_tree_of_another_user(foreign: Project) -> None:
     assert {path.lstat().st_uid for path in [tree, *tree.rglob("*")]} == {NOBODY}
 
 
+def test_a_patch_on_a_tree_of_another_user(foreign: Project, tmp_path: Path) -> None:
+    """Root reads the patch, which nobody else may; all that is made of it belongs to the owner of the tree."""
+    patch, beside = tmp_path / "fix.patch", foreign.tree.parent / "beside"
+    patch.write_text("--- a/app.txt\n+++ b/app.txt\n@@ -1 +1 @@\n-1.0.2\n+mended\n")
+    patch.chmod(0o600)
+    made = foreign.checkout(patch=str(patch), state="prepared", destination=str(beside))
+    foreign.checkout(patch=made["patch_file"], patch_name="fix.patch", patched_commit=made["release"]["commit"])
+    for tree in (foreign.tree, beside):
+        assert (tree / "app.txt").read_text() == "mended\n"
+        assert {path.lstat().st_uid for path in [tree, *tree.rglob("*")]} == {NOBODY}
+
+
 def test_prepared_from_a_tree_of_another_user(foreign: Project) -> None:
     """The prepared tree belongs to the same user; a root-owned environment file keeps its owner."""
     destination = foreign.tree.parent / "prepared"

@@ -110,6 +110,18 @@ def test_an_older_checkout_sees_newer_releases(made: Project, name: str) -> None
     assert (outcome["suggestion"], outcome["current"]["release"]) == (None, "v1.0.1")
 
 
+def test_a_release_with_a_patch_is_that_release_with_a_patch_and_not_a_newer_one(made: Project, name: str) -> None:
+    patch = made.tree.parent / "fix.patch"
+    patch.write_text("--- a/app.txt\n+++ b/app.txt\n@@ -1 +1 @@\n-1.0.2\n+mended\n")
+    commit = made.checkout(patch=str(patch))["after"]["commit"]
+    found = info(made, name)
+    assert (found["current"]["release"], found["current"]["commit"]) == ("v1.0.2", commit)
+    assert (found["current"]["patch"]["name"], found["current"]["patch"]["base"]) == ("fix.patch", made.old)
+    relations = {release: one["relation"] for release, one in by_release(found).items()}
+    assert relations == {"v1.0.1": "older", "v1.0.2": "current", "v1.0.3": "newer"}
+    assert found["suggestion"] == "v1.0.1"
+
+
 def test_a_path_without_a_checkout_is_refused(made: Project, name: str, tmp_path: Path) -> None:
     """The path is named, and what to give instead."""
     outcome = info(made, name, path=str(tmp_path / "nowhere"))

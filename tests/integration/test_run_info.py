@@ -74,6 +74,7 @@ def test_the_runs_are_listed_and_nothing_is_touched(state: Path, *, check: bool)
     assert [(run["run_id"], run["state"], run["step"], run["resumed"], run["acted"]) for run in found["runs"]] == [
         (LATER, "unfinished", "prepare_release", 1, False), (ROLLBACK, "succeeded", None, 0, True),
     ]  # fmt: skip
+    assert found["incident"] == {"since": "", "stages": {}, "unknown": []}
     assert not [run for run in found["runs"] if "plan" in run or "events" in run]
     assert digests(state) == before
 

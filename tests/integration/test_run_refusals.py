@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,51 @@ def test_a_host_whose_journal_cannot_be_read_is_not_taken_for_one_that_did_nothi
     assert code == 2
     assert "Refused before anything changed. What the run did on there is not known. The journal" in screen
     assert "is not a git checkout" not in screen
+
+
+def test_an_incident_behind_more_runs_than_are_listed_forbids_a_rollback(tmp_path: Path) -> None:
+    told = JOURNAL.splitlines(keepends=True)[0]
+    ended = '{"time": "2026-11-24T15:05:05.000+00:00", "event": "run_finished", "facts": {"outcome": "succeeded"}}\n'
+    contain = told.replace('"scenario": "rollback"', '"scenario": "security_incident", "inputs": {"stage": "contain"}')
+    for minute in range(26):
+        path = tmp_path / f"state/runs/20261124T15{minute:02d}05Z-0000/journal.jsonl"
+        path.parent.mkdir(parents=True)
+        path.write_text((told if minute else contain) + ended, encoding="utf-8")
+    code, screen = play(tmp_path)
+    assert code == 2
+    assert "Refused before anything changed. A security incident is open since 2026-11-24T15:04:05" in screen
+    assert "usdx.rollback.security_incident -e stage=assess" in screen
+
+
+def test_what_somebody_checked_out_since_the_recovery_does_not_go_live(tmp_path: Path) -> None:
+    playbook = tmp_path / "review.yml"
+    recovered = {"run_id": "20261124T150405Z-3f9a", "commit": "1" * 40}
+    given = {
+        "security_review_approved_by": "eve", "security_review_operators": ["ann"],
+        "security_review_recovered": recovered,
+    }  # fmt: skip
+    for commit, code in (("1" * 40, 0), ("2" * 40, 2)):
+        role = {"role": "usdx.rollback.security_review", **given, "security_review_commit": commit}
+        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": [role]}]))
+        words = [Path(sys.executable).with_name("ansible-playbook"), playbook]
+        done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
+        assert done.returncode == code, done.stdout
+    screen = " ".join((done.stdout + done.stderr).split())
+    assert f"is the commit {'2' * 40}, not {'1' * 40}, which the stage recover has left" in screen
+    assert "The application stays stopped." in screen
+
+
+def test_a_patch_that_makes_different_commits_on_two_hosts_is_refused(tmp_path: Path) -> None:
+    playbook = tmp_path / "compare.yml"
+    release = {"name": "v1.0.2", "patch": {"name": "fix.patch"}}
+    hosts = {name: {"run_release": {**release, "commit": letter * 40}} for name, letter in (("a", "1"), ("b", "2"))}
+    task = {"ansible.builtin.include_tasks": str(ROOT / "roles/run/tasks/same_commit.yml")}
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
+    inventory = tmp_path / "hosts.json"
+    for commit, code in (("1", 0), ("2", 2)):
+        hosts["b"]["run_release"]["commit"] = commit * 40
+        inventory.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+        words = [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, playbook]
+        done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
+        assert done.returncode == code, done.stdout
+    assert f"a: {'1' * 40}, b: {'2' * 40}" in " ".join((done.stdout + done.stderr).split())

@@ -18,6 +18,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.images import (
     pin_of,
     repository_of,
     split_reference,
+    unpatched,
 )
 
 COMMIT = "c" * 40
@@ -38,6 +39,44 @@ def decide(
 
 
 PIN = pin_of("p", "web", COMMIT)
+
+
+BASE = "d" * 40
+PATCHED = Target("p", "v1.0.2", COMMIT, "v1.0.3", None, BASE)
+NAMED = BUILDS | {"image": "app:1.0.2"}
+
+
+@pytest.mark.parametrize(
+    ("definition", "images", "action"),
+    [
+        (NAMED, {"app:1.0.2": None}, "build"),
+        (NAMED, {"app:1.0.2": BASE, pin_of("p", "web", BASE): BASE}, "build"),
+        (NAMED, {"app:1.0.2": COMMIT}, "reuse"),
+        (NAMED, {PIN: COMMIT}, "reuse"),
+        ({"image": "nginx:1.27"}, {"nginx:1.27": None}, "reuse"),
+        ({"image": "app:1.0.2-patch.1"}, {}, "pull"),
+    ],
+)
+def test_a_release_with_a_patch_never_starts_from_the_image_without_it(
+    definition: dict[str, Any], images: dict[str, str | None], action: str
+) -> None:
+    assert decide(definition, images, PATCHED).action == action
+
+
+@pytest.mark.parametrize("images", [{}, {"app:1.0.2": None}, {"app:1.0.2": BASE}])
+def test_an_image_of_the_release_that_a_patch_cannot_change_is_refused(images: dict[str, str | None]) -> None:
+    with pytest.raises(RollbackError, match=r"app:1\.0\.2 of v1\.0\.2 is not built on this host"):
+        decide({"image": "app:1.0.2"}, images, PATCHED)
+
+
+@pytest.mark.parametrize(
+    ("revision", "kept"), [(None, True), ("", True), (BASE, True), (COMMIT, False), ("e" * 40, False)]
+)
+def test_the_image_of_the_release_without_its_patch_keeps_a_name(revision: str | None, kept: bool) -> None:  # noqa: FBT001
+    decision = decide(NAMED, {"app:1.0.2": revision}, PATCHED)
+    here = {"app:1.0.2": Image("id", ["app:1.0.2"], revision)}
+    assert unpatched(PATCHED, [decision], here) == ({pin_of("p", "web", BASE): "id"} if kept else {})
+    assert unpatched(TARGET, [decision], here) == {}
 
 
 @pytest.mark.parametrize(

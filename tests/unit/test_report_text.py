@@ -127,6 +127,10 @@ def test_the_plan_of_a_stage_of_a_security_incident() -> None:
     other = report_text.plan_lines({**released, "scenario": "rollback"})
     assert "Stage release of a security incident" not in other
     assert "A real run is refused: contain comes first" in other
+    lost = {"since": "", "stages": {}, "unknown": [{"run_id": "x", "path": "/s/journal.jsonl", "why": "It is a link."}]}
+    hidden = report_text.plan_lines({**plan, "scenario": "rollback", "incident": lost, "incident_refusal": "lost"})
+    assert "Not known: the journal /s/journal.jsonl cannot be read: It is a link." in hidden
+    assert "A real run is refused: lost" in hidden
 
 
 def test_a_rotation_is_proved_by_what_works_and_what_is_refused() -> None:

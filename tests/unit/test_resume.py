@@ -84,6 +84,8 @@ def test_what_was_decided_takes_the_place_of_what_was_left_open() -> None:
     }  # fmt: skip
     assert resume.resumed_inputs(run, "4h")["accept_data_loss"] == "4h"
     assert "commit" not in resume.resumed_inputs(run | {"undo_of": "r1"})
+    # The pin is about the tag; that the patch makes the same commit again is asked of release_checkout.
+    assert resume.resumed_inputs(run | {"patch": {"name": "x", "base": "b" * 40}})["commit"] == "b" * 40
 
 
 def test_an_undo_aims_at_the_release_of_before() -> None:

@@ -452,3 +452,41 @@ def test_a_damaged_lock_is_held_by_an_unknown_run(tmp_path: Path, content: bytes
 def test_a_lock_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     (tmp_path / "lock.json").mkdir()
     assert ask(tmp_path)["lock"] == {}
+
+
+# --- whether a security incident is open ---
+
+
+def stage_of(state: Path, number: int, stage: str, user: str = "ann") -> str:
+    """Write the run of a stage that succeeded, and return its id."""
+    asked = {"scenario": "security_incident", "inputs": {"stage": stage}, "controller": {"user": user}}
+    return write(state, number, event("run_finished", outcome="succeeded"), **asked)
+
+
+def test_an_incident_is_not_forgotten_behind_more_runs_than_are_listed(tmp_path: Path) -> None:
+    contain = stage_of(tmp_path, 0, "contain")
+    for number in range(1, 26):
+        write(tmp_path, number, event("run_finished", outcome="succeeded"))
+    found = ask(tmp_path, limit=20)
+    assert len(found["runs"]) == 20
+    assert found["incident"]["stages"]["contain"]["run_id"] == contain
+    assert found["incident"]["since"]
+    stage_of(tmp_path, 30, "release")
+    assert ask(tmp_path, limit=1)["incident"] == {"since": "", "stages": {}, "unknown": []}
+
+
+def test_a_journal_that_cannot_be_read_is_told_with_its_path_behind_the_limit_too(tmp_path: Path) -> None:
+    contain = stage_of(tmp_path, 0, "contain")
+    write(tmp_path, 1, event("run_finished", outcome="succeeded"))
+    path = tmp_path / "runs" / contain / "journal.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(b"\0" * 40 + whole[40:])
+    (unknown,) = ask(tmp_path, limit=1)["incident"]["unknown"]
+    assert (unknown["run_id"], unknown["path"]) == (contain, str(path))
+    path.write_bytes(whole[:-20])
+    told = ask(tmp_path, limit=1)["incident"]
+    assert (told["unknown"], told["stages"]["contain"]["state"]) == ([], "unfinished")
+    path.unlink()
+    path.symlink_to("elsewhere")
+    (unknown,) = ask(tmp_path, limit=1)["incident"]["unknown"]
+    assert str(path) in unknown["why"]

@@ -91,6 +91,52 @@ def test_a_run_that_succeeded(tmp_path: Path) -> None:
     assert [command.command.split()[1] for command in report.commands] == ["usdx.rollback.undo"]
 
 
+@pytest.mark.parametrize(
+    ("stage", "headline"),
+    [
+        ("contain", "Succeeded, stage contain: the application is stopped until it was reviewed"),
+        ("assess", "Succeeded, stage assess: what was found is on record"),
+        ("recover", "Succeeded, stage recover: v1.0.2 is checked out; nothing was started"),
+        ("release", "Succeeded, stage release: v1.0.2 is live again; 9 of 9 checks passed"),
+    ],
+)
+def test_a_stage_of_an_incident_claims_only_what_it_does_and_names_no_undo(
+    tmp_path: Path, stage: str, headline: str
+) -> None:
+    told = events("succeeded_run")
+    started: dict[str, Any] = next(event for event in told if event["event"] == "run_started")
+    started["facts"] |= {"scenario": "security_incident", "inputs": {"stage": stage}}
+    report = report_from(tmp_path, told)
+    assert re.sub(r"\d+ of \d+", "9 of 9", report.headline) == headline
+    typed = [] if stage == "release" else ["usdx.rollback.security_incident"]
+    assert [command.command.split()[1] for command in report.commands] == typed
+    assert f"security_incident, stage {stage} of" in report_html(report)
+
+
+def test_a_release_that_stayed_is_not_called_back(tmp_path: Path) -> None:
+    told = events("succeeded_run")
+    started: dict[str, Any] = next(event for event in told if event["event"] == "run_started")
+    started["facts"] |= {"scenario": "infrastructure_issue", "steps": ["identify_release", "verify_release"]}
+    started["facts"]["from"] = {"commit": started["facts"]["commit"], "release": started["facts"]["version"]}
+    report = report_from(tmp_path, told)
+    assert report.headline.startswith("Succeeded: v1.0.2 stays; ")
+    assert report.commands == (), "there is nothing to undo"
+    for page in (Page(report_html(report)).text, report_markdown(report)):
+        assert "stays" in page
+        assert "From v1.0.2" not in page
+
+
+def test_a_patch_is_named_with_its_sum(tmp_path: Path) -> None:
+    told = events("succeeded_run")
+    started: dict[str, Any] = next(event for event in told if event["event"] == "run_started")
+    started["facts"]["patch"] = {"name": "fix.patch", "sha256": "5" * 64, "base": "b" * 40, "files": ["a"]}
+    report = report_from(tmp_path, told)
+    assert " with patch fix.patch (" in report.after
+    assert report.after.endswith(f"patch sha256 {'5' * 64}")
+    assert "5" * 64 in report_markdown(report)
+    assert "5" * 64 in report_html(report)
+
+
 def test_a_run_that_failed_says_what_where_and_what_to_type(tmp_path: Path) -> None:
     report = report_from(tmp_path, events("failed_run"))
     (host,) = report.hosts

@@ -29,6 +29,21 @@ SCENARIO = "security_incident"
 QUESTIONS = ["What was read?", "Since when?"]
 
 
+def opened(*users: str) -> list[dict[str, Any]]:
+    """Return the events of a run that the first of these people started and the others went on with."""
+    names = ["run_started", *["run_resumed"] * (len(users) - 1)]
+    return [{"event": name, "facts": {"controller": {"user": user}}} for name, user in zip(names, users)]
+
+
+def lost(number: int) -> dict[str, Any]:
+    """Return the run of a minute whose journal cannot be read."""
+    run_id = f"2026112{number}T000000Z-0000"
+    return {
+        "run_id": run_id, "scenario": "", "state": "unreadable", "why": "It is a link.", "started": None, "events": [],
+        "damaged_lines": 0, "path": f"/state/runs/{run_id}/journal.jsonl",
+    }  # fmt: skip
+
+
 def runs(*told: str) -> list[dict[str, Any]]:
     """Return runs, the newest first, from words in the order of time: ``contain``, ``assess:failed``, ``rollback``."""
     found = []
@@ -43,7 +58,10 @@ def runs(*told: str) -> list[dict[str, Any]]:
                 "started": f"start {number}",
                 "ended": f"end {number}",
                 "inputs": stage,
-                "controller": {"user": f"user{number}"},
+                "commit": f"{number}" * 40,
+                "events": opened(f"user{number}"),
+                "damaged_lines": 0,
+                "path": f"/state/runs/2026112{number}T000000Z-0000/journal.jsonl",
                 "undone_by": None,
             }
         )
@@ -74,10 +92,36 @@ def test_an_incident_begins_with_contain_and_ends_with_a_release(told: list[str]
     assert (found["since"], next_stage(found)) == (since, following)
 
 
-def test_the_run_that_asks_and_journals_that_cannot_be_read_are_no_part_of_it() -> None:
-    told = runs("contain", "assess")
-    assert set(incident_of(told, told[0]["run_id"])["stages"]) == {CONTAIN}
-    assert incident_of([{"run_id": "x", "state": "unreadable", "why": "torn"}])["since"] == ""
+def test_a_journal_that_cannot_be_read_may_hide_an_incident_so_nothing_but_contain_goes_on() -> None:
+    hidden = incident_of([*runs("rollback"), lost(0)])
+    assert [one["run_id"] for one in hidden["unknown"]] == ["20261120T000000Z-0000"]
+    for scenario, stage in (("rollback", ""), *((SCENARIO, stage) for stage in (ASSESS, RECOVER, RELEASE))):
+        told = incident_refusal(hidden, scenario, stage)
+        assert "/state/runs/20261120T000000Z-0000/journal.jsonl cannot be read: It is a link." in told
+        assert "mv /state/runs/20261120T000000Z-0000 /state/runs/20261120T000000Z-0000.unreadable" in told
+    assert incident_refusal(hidden, SCENARIO, CONTAIN) == ""
+    assert any("It is a link." in line for line in incident_lines(hidden))
+
+
+def test_an_open_incident_whose_recovery_cannot_be_read_is_not_released() -> None:
+    told = incident_of([lost(9), *runs("contain", "assess", "recover")])
+    assert "cannot be read" in incident_refusal(told, SCENARIO, RELEASE)
+
+
+def test_what_a_release_has_ended_is_over_also_where_a_journal_of_before_cannot_be_read() -> None:
+    told = incident_of([*runs("contain", "assess", "recover", "release"), lost(0)])
+    assert told["unknown"] == []
+    assert incident_refusal(told, "rollback") == ""
+
+
+def test_a_journal_that_lost_its_first_line_is_not_known_and_one_with_a_torn_last_line_is() -> None:
+    (begun,) = runs("rollback")
+    headless = {**begun, "scenario": "", "inputs": {}, "events": [{"event": "step_started"}], "damaged_lines": 1}
+    assert "has a damaged first line" in incident_refusal(incident_of([headless]), "rollback")
+    torn = {**begun, "damaged_lines": 1}
+    assert incident_refusal(incident_of([torn]), "rollback") == ""
+    never_begun = {**headless, "events": [], "started": None, "damaged_lines": 0}
+    assert incident_refusal(incident_of([never_begun]), "rollback") == ""
 
 
 def test_how_it_stands_names_each_stage_and_the_next() -> None:
@@ -149,6 +193,27 @@ def test_what_starts_nothing_is_not_followed() -> None:
 
 
 # The review
+
+
+def test_everybody_who_carried_out_or_went_on_with_a_recovery_is_no_reviewer() -> None:
+    found = runs("contain", "assess", "recover:failed", "assess", "recover")
+    found[2]["events"], found[0]["events"] = opened("eve", "Dan", "eve"), opened("fay")
+    told = incident_of(found)
+    operators = operators_of(told, "ann")
+    assert operators == ["ann", "eve", "Dan", "fay"]
+    for typed in ("eve", "dan", "Fay", "ann,eve,dan,fay"):
+        assert "cannot review own work" in review_refusal(typed, operators)
+    assert review_refusal("user3", operators) == ""
+
+
+def test_the_commit_that_the_last_recovery_left_is_known() -> None:
+    told = incident_of(runs("contain", "assess", "recover", "recover"))
+    assert told["stages"][RECOVER]["commit"] == "3" * 40
+
+
+def test_who_recovered_in_an_incident_before_may_review_this_one() -> None:
+    told = incident_of(runs("contain", "assess", "recover", "release", "contain", "assess", "recover"))
+    assert operators_of(told, "ann") == ["ann", "user6"]
 
 
 def test_somebody_else_must_have_reviewed() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,22 @@ def test_nothing_went_live_before_the_review(stack: Stack) -> None:
     assert {recovered[service]["status"] for service in APPLICATION_SERVICES} == {"exited"}
 
 
+def test_the_patch_is_on_record_and_on_the_host_for_its_owner_only(stack: Stack) -> None:
+    sha256 = hashlib.sha256((stack.directory / "fix-auth.patch").read_bytes()).hexdigest()
+    _code, words = words_of(stack, RECOVER)
+    assert "to v1.0.2 with patch fix-auth.patch (" in words
+    assert f"with patch fix-auth.patch, sha256 {sha256}, which changes wexel/webapp.py" in words
+    (recovered,) = (events for events in journals(stack) if events[0]["facts"]["inputs"]["stage"] == "recover")
+    assert recovered[0]["facts"]["patch"]["base"] == stack.facts["tags"]["v1.0.2"]
+    assert recovered[0]["facts"]["commit"] == stack.now["repository"]["head"][0]
+    (kept,) = (stack.directory / "state" / "runs").glob("*/security.patch")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.read_bytes() == (stack.directory / "fix-auth.patch").read_bytes()
+    assert stack.now["leavings"] == []
+    (report,) = (path for path in (stack.directory / "controller").rglob("report.md") if kept.parent.name in str(path))
+    assert sha256 in report.read_text(encoding="utf-8")
+
+
 def test_no_old_secret_works_and_no_new_one_is_told(stack: Stack) -> None:
     old, new = secret(stack, "stolen.env"), secret(stack, "project/.env")
     assert old != new
@@ -122,7 +139,9 @@ def test_the_reviewed_release_is_live(stack: Stack) -> None:
     code, words = words_of(stack, RELEASE)
     assert code == 0, words
     assert "reviewed by Eve" in words
-    stack.assert_release_answers("v1.0.2")
+    stack.assert_release_answers("v1.0.2", patched=True)
+    assert "v1.0.2, mended" in stack.get("/")[1]
+    assert not stack.image_ids(stack.before) - stack.image_ids(stack.now), "the release without the patch is kept"
     stack.assert_keep_services_untouched()
     (started,) = (event["facts"] for event in journals(stack)[-1] if event["event"] == "run_started")
     assert started["inputs"]["review_approved_by"] == "Eve"
