@@ -44,6 +44,60 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub and MkDocs make them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_are_headings(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+    local = [(page.parent / file if file else page, anchor) for file, anchor in links if "://" not in file]
+    assert [f"{file.name}#{anchor}" for file, anchor in local if anchor not in _anchors(file)] == []
+
+
+def _paper_lines() -> list[tuple[str, str]]:
+    """Return what the runbook on paper asks for: entries of lists and tables, and the comments of its commands."""
+    found: list[tuple[str, str]] = []
+    section, fenced = "", False
+    for line in (ROOT / "docs" / "paper_runbook.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        elif fenced:
+            found += [(section, line.strip()[2:].strip())] if line.lstrip().startswith("# ") else []
+        elif line.startswith("#"):
+            section = line.lstrip("# ")
+        elif entry := re.match(r"- (?:\[ \] |✅ |🚨 |⚠️ )?(.*)", line):
+            found.append((section, entry[1]))
+        elif line.startswith("| ") and not line.startswith("| Condition"):
+            found.append((section, line.strip("| ").replace(" | ", ": ")))
+    return found
+
+
+def test_every_line_of_the_runbook_on_paper_is_covered() -> None:
+    page = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
+    covered: list[tuple[str, str]] = []
+    section = ""
+    for line in page.splitlines():
+        section = line[3:] if line.startswith("## ") else section
+        row = re.fullmatch(r"\| (.+) \| (.+) \|", line)
+        if row and row[1] not in ("on paper", "---"):
+            covered.append((section, row[1]))
+    assert len(covered) > 140
+    assert covered == _paper_lines()
+
+
+def test_the_table_of_the_runbook_names_only_what_there_is() -> None:
+    page = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
+    variables = set(re.findall(r"`(rollback_[a-z0-9_]+)`", page))
+    assert len(variables) > 10
+    assert variables - _variables_of_roles() == set()
+    playbooks = set(re.findall(r"`([a-z_]+\.yml)`", page))
+    assert playbooks
+    assert {name for name in playbooks if not (ROOT / "playbooks" / name).exists()} == set()
+
+
 @pytest.mark.parametrize(("version", "told"), [("1.0.2", True), (None, False)])
 def test_the_plan_promises_no_check_of_a_package_that_is_not_there(version: str | None, told: bool) -> None:  # noqa: FBT001
     plan = {
