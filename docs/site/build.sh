@@ -20,7 +20,7 @@ fi
 rm -rf "$place/source" "$place/html"
 mkdir -p "$place/source/docs"
 cp docs/site/conf.py docs/site/index.md README.md CHANGELOG.md "$place/source/"
-cp docs/*.md "$place/source/docs/"
+cp docs/*.md docs/*.svg "$place/source/docs/"
 "$venv/bin/antsibull-docs" collection --use-current --fail-on-error --dest-dir "$place/source" usdx.rollback
 "$venv/bin/sphinx-build" -b html -j auto -q -W --keep-going "$place/source" "$place/html"
 echo "Open $place/html/index.html"
