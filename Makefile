@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docker demo demo-down check test drill bench-rollback bench-restore bench-cutover clean
+.PHONY: help setup docker demo demo-down check test docs drill bench-rollback bench-restore bench-cutover clean
 
 help: ## show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -30,6 +30,9 @@ check: setup ## the fast checks: style, types, unit tests
 
 test: setup ## everything that CI runs
 	@tests/test.sh
+
+docs: setup ## build the site of the documents and of the reference in .cache/docs/html
+	@docs/site/build.sh
 
 drill: setup docker ## the drills that take an hour: SSH cut, daemon restarted, server killed, controller killed in each step and 40 times
 	@$(VENV)/pytest --quiet tests/drills
