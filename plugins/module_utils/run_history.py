@@ -15,6 +15,7 @@ from typing import Any
 from .errors import RollbackError
 from .journal import Journal, Step, is_run_id, journal_path, read_journal, runs_path, seconds_between, steps
 from .lock import read_lock
+from .rehearsal_history import read_rehearsals
 
 SUCCEEDED, FAILED, UNFINISHED, UNREADABLE = "succeeded", "failed", "unfinished", "unreadable"
 OPEN = "open"
@@ -353,5 +354,6 @@ def run_info(options: dict[str, Any]) -> dict[str, Any]:
         "changed": False,
         "runs": [brief(one) for one in runs[:limit]],
         "run": run,
+        "rehearsals": read_rehearsals(directory, limit),
         "lock": holder(directory),
     }
