@@ -438,15 +438,21 @@ def _production(client: DockerClient, request: Request) -> dict[str, Any]:
 
 
 def _kept_builds(client: DockerClient, request: Request, runs: list[str]) -> dict[str, str]:
-    """Return images that were built for the copy, each with the name under which a rollback of production finds it."""
+    """Return images that were built for the copy, each with the name under which a rollback of production finds it.
+
+    One that has a name outside of the copy was there before.
+    """
+    plans = [Plan(run_id, request.project, ()) for run_id in runs]
+    own = tuple(folder for plan in plans for folder in _folders(plan))
     found = {}
     for service in request.application_services:
-        for run_id in runs:
-            copied = repository_of(Plan(run_id, request.project, ()).project, service)
-            for name in _names_in(client, copied):
+        for plan in plans:
+            for name in _names_in(client, repository_of(plan.project, service)):
                 tag = split_reference(name)[1]
                 kept = f"{repository_of(request.project, service)}:{tag}"
-                if not tag.startswith(("before-", "was-")) and find_image(client, kept) is None:
+                image = find_image(client, name)
+                built = image is not None and all(one.startswith(own) for one in image.tags)
+                if built and not tag.startswith(("before-", "was-")) and find_image(client, kept) is None:
                     found[name] = kept
     return found
 
@@ -507,10 +513,15 @@ class _Found:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def _folders(plan: Plan) -> tuple[str, str]:
+    """Return the folders of names that images have in the copy of a rehearsal."""
+    name = plain_name(plan.project)
+    return f"{IMAGE_FOLDER}{name}/", f"{PIN_FOLDER}{name}/"
+
+
 def _image_names(client: DockerClient, plan: Plan) -> list[str]:
     """Return the names of images that the copy of a rehearsal has."""
-    folders = (f"{IMAGE_FOLDER}{plain_name(plan.project)}/", f"{PIN_FOLDER}{plain_name(plan.project)}/")
-    return [name for folder in folders for name in _names_in(client, folder)]
+    return [name for folder in _folders(plan) for name in _names_in(client, folder)]
 
 
 def _is_of(path: Path, request: Request) -> bool:
