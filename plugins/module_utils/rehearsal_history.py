@@ -57,14 +57,16 @@ def _parsed(line: str) -> dict[str, Any] | None:
 # --- what a plan says ------------------------------------------------------------------------------------------------
 
 
-def rehearsal_standing(rehearsals: list[dict[str, Any]], max_age_hours: float, now: str) -> str:
+def rehearsal_standing(rehearsals: list[dict[str, Any]], max_age_hours: object, now: str) -> str:
     """Return what a plan says of rehearsals: the last one, and whether it is too old.
 
-    It is empty when there is no limit and none on record.
+    It is empty when there is no limit and none on record. A limit that is none is said, and holds nothing up.
     """
     last = rehearsals[0] if rehearsals else None
     good = next((one for one in rehearsals if one["state"] == SUCCEEDED), None)
-    limit = float(max_age_hours)
+    limit = _number(max_age_hours)
+    if limit is None:
+        return f"Rehearsal: rollback_rehearsal_max_age is {max_age_hours!r}, which is no number of hours"
     again = "rehearse with: ansible-playbook usdx.rollback.rehearse -e version=VERSION"
     if last is None:
         return f"Rehearsal: none is on record here; {again}" if limit > 0 else ""
@@ -76,6 +78,13 @@ def rehearsal_standing(rehearsals: list[dict[str, Any]], max_age_hours: float, n
     if 0 < limit < _hours(good, now):
         return f"{words}; OLDER THAN {limit:g} HOURS (rollback_rehearsal_max_age); {again}"
     return words
+
+
+def _number(value: object) -> float | None:
+    try:
+        return float(str(value))
+    except ValueError:
+        return None
 
 
 def _hours(record: dict[str, Any], now: str) -> float:

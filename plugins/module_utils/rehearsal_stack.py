@@ -65,6 +65,7 @@ class Request:
     untracked: list[str] = field(default_factory=lambda: list(DEFAULT_UNTRACKED))
     variables: dict[str, str] = field(default_factory=dict)
     release_tree: str = ""
+    remote: str = "origin"
     places: list[str] = field(default_factory=list)
     outbound: bool = False
     cpus: float = 0
@@ -202,13 +203,21 @@ def _copy_tree(scene: _Scene, git: Git) -> None:
     """Make a checkout of the current commit that borrows the objects of the project, with all tags."""
     head = git.head() or ""
     choice = Choice("", Named(head, head), here=True)
-    source = release_tree.Source(git, choice, "origin", 60, tuple(scene.request.untracked))
+    source = release_tree.Source(git, choice, scene.request.remote, 60, tuple(scene.request.untracked))
     release_tree.prepare(source, str(_project_of(scene.request)))
     tree = Git(str(_project_of(scene.request)), git.run, git.identity)
-    tree.call("fetch", "--quiet", "--no-write-fetch-head", "--force", git.path, "refs/tags/*:refs/tags/*", timeout=60)
+    _copy_tags(git, tree)
     for config, source_files in ((scene.current, scene.current_source), (scene.release, scene.release_source)):
         for path in _mounted_files(config, scene.plan.services):
             _copy_untracked(path, Path(_top(scene, source_files)), _project_of(scene.request), tree)
+
+
+def _copy_tags(git: Git, tree: Git) -> None:
+    """Give the copy all tags of the project; it borrows the objects already."""
+    tags = git.call("for-each-ref", "--format=%(objectname) %(refname)", "refs/tags/")
+    path = Path(tree.path, ".git", "packed-refs")
+    path.write_text(tags, encoding="utf-8", errors="surrogateescape")
+    tree.identity.hand_over(str(path))
 
 
 def _mounted_files(config: dict[str, Any], services: Iterable[str]) -> list[str]:
@@ -368,8 +377,15 @@ def _result(scene: _Scene, notes: list[str], places: dict[str, str]) -> dict[str
 
 
 def identity_of(containers: list[Container]) -> dict[str, str]:
-    """Return what tells whether containers were touched: for each its id, its state and when it was started."""
-    return {one.name: f"{one.id} {one.state} {one.started_at}" for one in containers if not one.one_off}
+    """Return what tells whether containers were touched: for each its id, its state and when it was started.
+
+    One that Docker starts again and again by itself is known by its id alone.
+    """
+    return {
+        one.name: one.id if one.restarts else f"{one.id} {one.state} {one.started_at}"
+        for one in containers
+        if not one.one_off
+    }
 
 
 # --- started ----------------------------------------------------------------------------------------------------------
@@ -478,8 +494,8 @@ class _Found:
         volumes: list[Any] = client.api.volumes(filters=chosen)["Volumes"] or []
         folders = [path for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*") if _is_of(path, request)]
         labels = [one.get("Labels") or {} for one in (*containers, *networks, *volumes)]
-        runs = {one[RUN_LABEL] for one in labels} | {path.name[len(PREFIX) :] for path in folders}
-        runs |= {request.run_id} if request.run_id else set()
+        runs = {one.get(RUN_LABEL, "") for one in labels} | {path.name[len(PREFIX) :] for path in folders}
+        runs = (runs | {request.run_id}) - {""}
         return cls(
             [one["Id"] for one in containers],
             [one["Id"] for one in networks],

@@ -374,6 +374,8 @@ def _left_lines(plan: dict[str, Any]) -> list[str]:
     warnings: list[str] = plan["checkout"].get("warnings", [])
     if plan.get("check_mode"):
         return [*lines, *[f"Note: {warning}" for warning in warnings], _ONLY_A_PLAN]
+    if not plan.get("way_out", True):
+        return [*lines, *[f"Note: {warning}" for warning in warnings]]
     # Ansible says nothing of its own when it is interrupted, so it is said before.
     cut_off = f"If this run is cut off, services may be down. Then type: {command_for(plan, 'resume')}"
     return [*lines, *[f"Note: {warning}" for warning in warnings], cut_off]

@@ -100,6 +100,10 @@ options:
     description: A tree of the release, as M(usdx.rollback.release_checkout) with C(state=prepared) makes it.
     type: path
     default: ""
+  remote:
+    description: The remote whose address the copy gets, to compare tags with it.
+    type: str
+    default: origin
   places:
     description: Where endpoints are, as C(scheme://host:port). The services behind them get addresses that stay.
     type: list
@@ -242,6 +246,7 @@ ARGUMENT_SPEC = {
     "untracked": {"type": "list", "elements": "str", "default": [".env", ".env.*", "*.env"]},
     "variables": {"type": "dict", "default": {}},
     "release_tree": {"type": "path", "default": ""},
+    "remote": {"type": "str", "default": "origin"},
     "places": NAMES,
     "outbound": {"type": "bool", "default": False},
     "cpus": {"type": "float", "default": 0},

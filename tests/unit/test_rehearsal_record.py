@@ -146,9 +146,10 @@ def test_the_plan_takes_its_time_from_rehearsals_only_where_no_run_was_measured(
         (["succeeded"], 0, "2026-12-24T15:01:00Z", "30 days ago, succeeded"),
         (["failed", "succeeded"], 168, moment(120), "failed; the last that succeeded: v1.0.2, 1 min 0 s ago"),
         (["failed"], 168, moment(120), "NONE ON RECORD HAS SUCCEEDED"),
+        (["succeeded"], "7d", moment(120), "which is no number of hours"),
     ],
 )
-def test_a_plan_says_when_it_was_rehearsed_last(states: list[str], limit: float, now: str, words: str | None) -> None:
+def test_a_plan_says_when_it_was_rehearsed_last(states: list[str], limit: object, now: str, words: str | None) -> None:
     records = [{"version": "v1.0.2", "state": state, "ended": moment(60)} for state in states]
     said = rehearsal_standing(records, limit, now)
     assert words in said if words else said == ""
