@@ -27,17 +27,31 @@ def outage_of(run: dict[str, Any]) -> float | None:
     return seconds_between(stop["start"], start["end"])
 
 
-def outage_forecast(runs: list[dict[str, Any]], steps: list[str]) -> dict[str, Any]:
+def outage_forecast(
+    runs: list[dict[str, Any]], steps: list[str], rehearsals: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Return ``seconds``, the median of the newest runs that did the same steps, and ``runs``, how many those are.
 
-    ``steps`` are those that the new run will carry out. Without such a run ``seconds`` is null: what was not measured
-    is not known.
+    ``steps`` are those that the new run will carry out. Where no run did them, rehearsals that did are taken, and
+    ``rehearsals`` says how many. Without any ``seconds`` is null: what was not measured is not known.
     """
+    measured = _measured(runs, steps)
+    if measured or not rehearsals:
+        return {"seconds": _median(measured), "runs": len(measured)}
+    measured = _measured(rehearsals, steps)
+    return {"seconds": _median(measured), "runs": 0, "rehearsals": len(measured)}
+
+
+def _measured(runs: list[dict[str, Any]], steps: list[str]) -> list[float]:
+    """Return the outages of the newest that did at least these steps."""
     wanted = {step for step in steps if step not in ("announce", "communicate", "monitor_release")}
-    measured = [
+    return [
         seconds
         for run in runs
         if {step["name"] for step in run["steps"] if step["state"] == "done"} >= wanted
         and (seconds := outage_of(run)) is not None
     ][:_RUNS]
-    return {"seconds": round(statistics.median(measured)) if measured else None, "runs": len(measured)}
+
+
+def _median(measured: list[float]) -> int | None:
+    return round(statistics.median(measured)) if measured else None

@@ -78,10 +78,11 @@ def repository_of(project: str, service: str) -> str:
 
     Names that Docker does not take as a repository are made plain, with a checksum so that they stay different.
     """
-    return f"{PIN_FOLDER}{_plain(project)}/{_plain(service)}"
+    return f"{PIN_FOLDER}{plain_name(project)}/{plain_name(service)}"
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name as Docker takes it: itself, or made plain, with a checksum."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x"
     if plain == name or re.fullmatch(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*", name):
         return name

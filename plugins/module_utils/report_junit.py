@@ -30,24 +30,42 @@ class Case(NamedTuple):
     message: str
 
 
+class Suite(NamedTuple):
+    """One test suite."""
+
+    name: str
+    cases: list[Case]
+    seconds: float
+
+
 def report_junit(report: Report) -> str:
     """Return the XML."""
-    root = ET.Element("testsuites", {"name": _xml(f"rollback {report.run_id}")})
-    for host in report.hosts:
-        _add_suite(root, report, host)
+    return junit(f"rollback {report.run_id}", [_suite(report, host) for host in report.hosts])
+
+
+def junit(name: str, suites: list[Suite]) -> str:
+    """Return the XML of suites."""
+    root = ET.Element("testsuites", {"name": _xml(name)})
+    for suite in suites:
+        _add_suite(root, suite)
     ET.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _add_suite(root: ET.Element, report: Report, host: HostReport) -> None:
+def _suite(report: Report, host: HostReport) -> Suite:
     cases = [*map(_step_case, host.steps), *map(_check_case, host.checks)]
-    told = {"name": f"{report.scenario or 'rollback'} on {host.host}", "tests": str(len(cases))}
+    seconds = sum(step.seconds or 0.0 for step in host.steps)
+    return Suite(f"{report.scenario or 'rollback'} on {host.host}", cases, seconds)
+
+
+def _add_suite(root: ET.Element, given: Suite) -> None:
+    told = {"name": given.name, "tests": str(len(given.cases))}
     for attribute, outcome in (("failures", FAILURE), ("errors", ERROR), ("skipped", SKIPPED)):
-        told[attribute] = str(sum(case.outcome == outcome for case in cases))
-    told["time"] = f"{sum(step.seconds or 0.0 for step in host.steps):.3f}"
+        told[attribute] = str(sum(case.outcome == outcome for case in given.cases))
+    told["time"] = f"{given.seconds:.3f}"
     suite = ET.SubElement(root, "testsuite", {key: _xml(value) for key, value in told.items()})
     names: dict[tuple[str, str], int] = {}
-    for case in cases:
+    for case in given.cases:
         _add_case(suite, case, names)
 
 

@@ -109,7 +109,8 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     lines += _no_database_line(plan)
     lines += monitoring_text.planned_lines(plan)
     if "stop_services" in plan["steps"]:
-        lines += [outage_line(plan), *(_kept_lines(plan) if has_way_back(plan) else [])]
+        lines += [outage_line(plan), *filter(None, [plan.get("rehearsal")])]
+        lines += _kept_lines(plan) if has_way_back(plan) else []
     return lines + _left_lines(plan)
 
 
@@ -386,6 +387,8 @@ def outage_line(plan: dict[str, Any]) -> str:
     if outage.get("seconds") is None:
         return f"Outage: {services}; unknown, no earlier run of these steps was measured here"
     runs = "1 earlier run" if outage["runs"] == 1 else f"{outage['runs']} earlier runs"
+    if outage.get("rehearsals"):
+        runs = "1 rehearsal" if outage["rehearsals"] == 1 else f"{outage['rehearsals']} rehearsals"
     return f"Outage: {services}; about {outage['seconds']} s, as measured by {runs}"
 
 
@@ -411,7 +414,7 @@ def _left_lines(plan: dict[str, Any]) -> list[str]:
     warnings: list[str] = plan["checkout"].get("warnings", [])
     if plan.get("check_mode"):
         return [*lines, *[f"Note: {warning}" for warning in warnings], _ONLY_A_PLAN]
-    if plan.get("scenario") == GUARD:
+    if plan.get("scenario") == GUARD or not plan.get("way_out", True):
         return [*lines, *[f"Note: {warning}" for warning in warnings]]
     # Ansible says nothing of its own when it is interrupted, so it is said before.
     cut_off = f"If this run is cut off, services may be down. Then type: {command_for(plan, 'resume')}"

@@ -15,6 +15,7 @@ from typing import Any
 from .errors import RollbackError
 from .journal import Journal, Step, is_run_id, journal_path, read_journal, runs_path, seconds_between, steps
 from .lock import read_lock
+from .rehearsal_history import read_rehearsals
 from .security_incident import incident_of
 
 SUCCEEDED, FAILED, UNFINISHED, UNREADABLE = "succeeded", "failed", "unfinished", "unreadable"
@@ -356,5 +357,6 @@ def run_info(options: dict[str, Any]) -> dict[str, Any]:
         "runs": [brief(one) for one in runs[:limit]],
         "run": run,
         "incident": incident_of(runs),
+        "rehearsals": read_rehearsals(directory, limit),
         "lock": holder(directory),
     }

@@ -196,6 +196,14 @@ incident:
           hide an incident, or a stage of it. A torn last line, as a crash leaves it, hides none.
       type: list
       elements: dict
+rehearsals:
+  description:
+    - The rehearsals on record, the newest first, at most O(limit), each with C(run_id), C(state) (succeeded, failed),
+      C(version), C(from), C(started), C(ended), C(seconds), C(steps), C(outage) and C(failure). They change nothing, so
+      they are no runs.
+  returned: success
+  type: list
+  elements: dict
 lock:
   description:
     - Who holds the lock of the environment, with C(run_id), C(project), C(scenario), C(reason), C(since) and

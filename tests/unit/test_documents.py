@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.usdx.rollback.plugins.module_utils import report_text
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +97,29 @@ def test_the_table_of_the_runbook_names_only_what_there_is() -> None:
     playbooks = set(re.findall(r"`([a-z_]+\.yml)`", page))
     assert playbooks
     assert {name for name in playbooks if not (ROOT / "playbooks" / name).exists()} == set()
+
+
+def _words(value: object) -> str:
+    """Return every text in a YAML document, in one."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value if isinstance(value, str) else " ".join(_words(part) for part in parts)
+
+
+@pytest.mark.parametrize("name", ["github-actions", "gitlab-ci"])
+def test_the_files_for_ci_rehearse_every_night_and_keep_what_came_of_it(name: str) -> None:
+    told = yaml.safe_load((ROOT / "docs" / "ci" / f"{name}.yml").read_text(encoding="utf-8"))
+    words = _words(told)
+    assert "ansible-playbook usdx.rollback.rehearse" in words
+    assert "rehearsal/*/rehearsals/*/" in words
+    if name == "gitlab-ci":
+        job = told["rehearse"]
+        assert {"if": '$CI_PIPELINE_SOURCE == "schedule"'} in job["rules"]
+        assert job["artifacts"]["when"] == "always"
+        assert job["artifacts"]["reports"]["junit"].endswith("/junit.xml")
+    else:
+        assert told["on"]["schedule"]
+        kept = [step for step in told["jobs"]["rehearse"]["steps"] if "upload-artifact" in step.get("uses", "")]
+        assert [step["if"] for step in kept] == ["always()"]
 
 
 @pytest.mark.parametrize(("version", "told"), [("1.0.2", True), (None, False)])
