@@ -49,10 +49,14 @@ def survey_error(survey: Any) -> str:
     return ""
 
 
+def _is(value: Any, *kinds: type) -> bool:
+    """Tell whether a value is of a kind; true and false are no numbers."""
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+
+
 def _wrong_type(item: dict[str, Any], kinds: dict[str, type]) -> str:
-    return next(
-        (f"'{key}' missing or of a wrong type" for key, kind in kinds.items() if type(item.get(key)) is not kind), ""
-    )
+    wrong = [key for key, kind in kinds.items() if not _is(item.get(key), kind)]
+    return f"'{wrong[0]}' missing or of a wrong type" if wrong else ""
 
 
 def _wrong_question(item: dict[str, Any]) -> str:
@@ -61,9 +65,9 @@ def _wrong_question(item: dict[str, Any]) -> str:
     kinds: dict[str, tuple[type, ...]] = {"integer": (int,), "float": (int, float), "multiselect": (str, list)}
     if kind not in TYPES:
         return f"'{kind}' is not one of the allowed types"
-    if default not in ("", None) and type(default) not in kinds.get(kind, (str,)):
+    if default not in ("", None) and not _is(default, *kinds.get(kind, (str,))):
         return f"Default value {default} expected to be {kind}"
-    if any(item.get(key) is not None and type(item[key]) is not int for key in ("min", "max")):
+    if any(item.get(key) is not None and not _is(item[key], int) for key in ("min", "max")):
         return "The min and max limits are expected to be integer"
     return _wrong_choices(item, default) if kind in ("multiplechoice", "multiselect") else ""
 

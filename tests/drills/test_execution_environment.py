@@ -47,17 +47,17 @@ class Runner:
     demo: Path
     ssh: Path
 
-    def job(self, name: str, *options: str, **answers: Any) -> tuple[int, str, dict[str, Any]]:
-        """Run rollback.yml in the image as a job of AWX; return exit code, screen, and what it hands over."""
+    def job(self, name: str, playbook: str, *options: str, **answers: Any) -> tuple[int, str, dict[str, Any]]:
+        """Run a playbook in the image as a job of AWX; return exit code, screen, and what it hands over."""
         parts = LookupModule().run([])[0]
-        survey = {one["variable"]: one["default"] for one in awx.survey("rollback", parts)["spec"]}
+        survey = {one["variable"]: one["default"] for one in awx.survey(playbook, parts)["spec"]}
         told = {**survey, **INJECTED, "rollback_approvals": "required", **answers}
+        (self.folder / "env" / "cmdline").write_text(" ".join(options), encoding="utf-8")
         (self.folder / "env" / "extravars").write_text(json.dumps(told), encoding="utf-8")
-        argv = [str(BIN / "ansible-runner"), "run", str(self.folder), "-p", "rollback.yml", "--ident", name]
+        argv = [str(BIN / "ansible-runner"), "run", str(self.folder), "-p", f"{playbook}.yml", "--ident", name]
         argv += ["--process-isolation", "--process-isolation-executable", "docker", "--container-image", IMAGE]
         argv += ["--container-option=--network=host", *[f"--container-volume-mount={self.demo}:{self.demo}"]]
         argv += [f"--container-volume-mount={self.ssh}:{self.ssh}"]
-        argv += ["--cmdline", " ".join(options)] if options else []
         done = subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         events = [
             json.loads(path.read_text(encoding="utf-8"))
@@ -126,17 +126,17 @@ def test_the_plan_that_was_approved_is_carried_out_and_no_other_one(runner: Runn
         "version": "v1.0.2", "reason": "the API fails", "trigger": "critical_feature", "approved_by": "carol",
         "accept_data_loss": "true",
     }  # fmt: skip
-    code, screen, handed = runner.job("plan", "--check", **asked)
+    code, screen, handed = runner.job("plan", "rollback", "--check", **asked)
     assert code == 0, screen
     assert len(handed["approved_plan"]) == 12
     assert f"The plan is {handed['approved_plan']}" in screen
 
-    code, screen, _nothing = runner.job("other", **asked, approved_plan="000000000000")
-    assert code != 0
+    code, screen, _nothing = runner.job("other", "rollback", **asked, approved_plan="000000000000")
+    assert code != 0, screen
     assert "The plan changed since it was approved" in screen
     assert not list((runner.demo / "state").rglob("*.jsonl")), "a refused run leaves no journal"
 
-    code, screen, outcome = runner.job("run", **asked, **handed)
+    code, screen, outcome = runner.job("run", "rollback", **asked, **handed)
     assert code == 0, screen
     assert outcome["rollback_outcome"] == "succeeded"
     assert outcome["rollback_to"] == "v1.0.2"
@@ -153,3 +153,11 @@ def test_the_plan_that_was_approved_is_carried_out_and_no_other_one(runner: Runn
     assert "AWX workflow job 7 says who approved its nodes" in report
     assert "by ann" in report
     assert "job 42" in report
+
+    code, screen, _nothing = runner.job("runs", "runs")
+    assert code == 0, screen
+    assert f"{opened['plan']['run_id']} succeeded" in screen
+
+    code, screen, outcome = runner.job("undo", "undo", approved_by="carol", accept_data_loss="true")
+    assert code == 0, screen
+    assert outcome["rollback_to"] == "v1.0.3"
