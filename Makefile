@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docker demo demo-down check test docs drill bench-rollback bench-restore bench-cutover clean
+.PHONY: help setup docker demo demo-down check test docs drill execution-environment bench-rollback bench-restore bench-cutover clean
 
 help: ## show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -39,6 +39,9 @@ drill: setup docker ## the drills that take an hour: SSH cut, daemon restarted, 
 	@$(VENV)/python tests/drills/killed_controller.py --scenario application_bug --each-step
 	@$(VENV)/python tests/drills/killed_controller.py --scenario database_migration --each-step
 	@$(VENV)/python tests/drills/killed_controller.py --scenario database_migration --kills 40
+
+execution-environment: setup docker ## build the execution environment, and roll the demo back from inside it
+	@$(VENV)/pytest --quiet -s tests/drills/test_execution_environment.py
 
 bench-rollback: setup docker ## measure the outage of a rollback against the runbook's own commands
 	@$(VENV)/python tests/benchmarks/rollback.py

@@ -8,7 +8,7 @@ rm -rf dist .cache/installed
 ansible-galaxy collection build --force --output-path dist >/dev/null
 archive=$(ls dist/usdx-rollback-*.tar.gz)
 shipped=$(tar -tzf "$archive" | cut -d/ -f1 | sort -u | tr '\n' ' ')
-wanted="CHANGELOG.md CONTRIBUTING.md FILES.json LICENSE LICENSES MANIFEST.json README.md changelogs docs meta playbooks plugins requirements.txt roles "
+wanted="CHANGELOG.md CONTRIBUTING.md FILES.json LICENSE LICENSES MANIFEST.json README.md bindep.txt changelogs docs meta playbooks plugins requirements.txt roles "
 if [ "$shipped" != "$wanted" ]; then
   printf 'The archive ships\n  %s\nand should ship\n  %s\n' "$shipped" "$wanted"
   exit 1
@@ -25,3 +25,9 @@ if screen=$(ansible-playbook usdx.rollback.rollback -i localhost, -e version=v1.
   exit 1
 fi
 grep -q 'No host of the inventory matches' <<<"$screen"
+# So does the one playbook that needs another collection, where that one is not installed.
+if screen=$(ansible-playbook usdx.rollback.awx_setup -i localhost, 2>&1); then
+  echo "The playbook ended with success although awx.awx is not installed."
+  exit 1
+fi
+grep -q 'ansible-galaxy collection install awx.awx' <<<"$screen"

@@ -113,7 +113,7 @@ def condition_of(trigger: object, observed: object = None, matrix: object = None
     ``matrix`` is what the inventory says otherwise: ``approvers`` and ``deadline_minutes`` by the name of a condition.
     A name counts before figures. Returns ``refusal`` and ``next_step`` when one of the three makes no sense.
     """
-    table = _table(matrix)
+    table = conditions(matrix)
     figures = _figures(observed)
     for told in (table, figures):
         if "refusal" in told:
@@ -210,7 +210,7 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _table(matrix: object) -> dict[str, Any]:
+def conditions(matrix: object = None) -> dict[str, Any]:
     """Return the conditions with what the inventory says otherwise, or a refusal."""
     if not isinstance(matrix or {}, Mapping):
         return _refused("rollback_decision_matrix is no dictionary.", "Give conditions by name, or leave it out.")
@@ -533,6 +533,7 @@ def approval_outcome(facts: dict[str, Any], reply: dict[str, Any]) -> dict[str, 
             "plan_sum": facts["plan_sum"],
             "asked": bool(reply["asked"]),
             "incident": str(facts["incident"] or "").strip(),
+            **({"awx": dict(facts["awx"])} if facts.get("awx") else {}),
         },
     }
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ def assessment_questions(questions: list[str]) -> list[str]:
 
 def assessment_refusal(questions: list[str], answers: object, by: object) -> str:
     """Return why answers cannot be recorded; empty when they can."""
+    answers = _parsed(answers)
     if answers in (None, "", {}):
         return ""
     accepted = "; ".join(f"{number} {question}" for number, question in enumerate(questions, 1)) or "none"
@@ -51,6 +53,7 @@ def damage_assessment(
     ``answers`` is what was typed when the run was started, by number or question; ``replies`` are those at the
     terminal, in the order of the questions, and count where nothing was typed before.
     """
+    answers = _parsed(answers)
     given = answers if isinstance(answers, Mapping) else {}
     typed = {_question(key, questions): str(value).strip() for key, value in given.items()}
     rows = []
@@ -68,6 +71,17 @@ def damage_assessment(
             }
         )
     return rows
+
+
+def _parsed(answers: object) -> object:
+    """Return answers that came as a JSON text, as a survey of AWX hands them over, as what they hold."""
+    if not isinstance(answers, str) or not answers.lstrip().startswith("{"):
+        return answers
+    try:
+        parsed: object = json.loads(answers)
+    except ValueError:
+        return answers
+    return parsed
 
 
 def _question(key: object, questions: list[str]) -> str | None:

@@ -30,7 +30,7 @@ from .report_text import (
     way_out_parts,
 )
 from .run_history import FAILED, SUCCEEDED, UNFINISHED, UNREADABLE
-from .run_text import first_opening, kept_lines, plan_of, who
+from .run_text import first_opening, kept_lines, plan_of, who, workflow_of
 from .security_incident import ASSESS, CONTAIN, RECOVER, RELEASE, SCENARIO
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ class Approval:
     granted: tuple[str, ...]
     condition: str
     plan_sum: str
+    workflow: str
 
 
 @dataclass(frozen=True)
@@ -294,6 +295,7 @@ def report_of(runs: list[dict[str, Any]]) -> Report:
             granted=tuple(f"{role}: {_text(name)}" for role, name in _mapping(approval.get("granted")).items()),
             condition=_text(condition.get("words")),
             plan_sum=_text(approval.get("plan_sum")),
+            workflow=workflow_of(approval),
         ),
         moments=moments,
         recovery=_recovery(moments),
@@ -787,7 +789,7 @@ def approved_by(report: Report) -> str:
     """Return who approved, in words."""
     approval = report.approval
     names = "; ".join(approval.granted) or ", ".join(approval.names) or "nobody on record"
-    return names if approval.required else f"{names} (the inventory asks for no approval)"
+    return f"{names}{approval.workflow}" if approval.required else f"{names} (the inventory asks for no approval)"
 
 
 def undelivered(messages: Iterable[Message]) -> list[Message]:

@@ -150,7 +150,14 @@ def first_opening(run: dict[str, Any]) -> dict[str, Any]:
 def _approved(approval: dict[str, Any]) -> str:
     names = approval.get("approved_by")
     names = names if isinstance(names, list) else [names] if names else []
-    return ", ".join(map(str, names)) or "nobody on record"
+    return (", ".join(map(str, names)) or "nobody on record") + workflow_of(approval)
+
+
+def workflow_of(approval: dict[str, Any]) -> str:
+    """Return in which workflow job of AWX a run was approved; empty where it was in none."""
+    awx = approval.get("awx")
+    job = awx.get("workflow_job_id") if isinstance(awx, dict) else None
+    return f" (as typed; AWX workflow job {plain(str(job))} says who approved its nodes)" if job else ""
 
 
 def plan_of(run: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils import approval
+from ansible_collections.usdx.rollback.plugins.module_utils.run_text import workflow_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -463,6 +464,16 @@ def test_without_a_terminal_all_approvals_suffice() -> None:
         "approvals": "required", "approved_by": ["ann", "bob"], "granted": {"on_call": "Bob", "team_lead": "Ann"},
         "operator": "dora", "plan_sum": SUM, "asked": False, "incident": "#7",
     }  # fmt: skip
+
+
+def test_the_record_says_what_awx_says_of_the_job() -> None:
+    told = {"job_id": 42, "user_name": "ann", "workflow_job_id": 7}
+    outcome = approval.approval_outcome(facts(approved_by=["Ann", "Bob"]) | {"awx": told}, NOBODY)
+    assert outcome["approval"]["awx"] == told
+    assert "AWX workflow job 7 says who approved its nodes" in workflow_of(outcome["approval"])
+    without = approval.approval_outcome(facts(approved_by=["Ann", "Bob"]), NOBODY)["approval"]
+    assert "awx" not in without
+    assert workflow_of(without) == ""
 
 
 def test_approvals_bound_to_the_plan_need_no_question() -> None:

@@ -282,3 +282,11 @@ def test_answers_that_cannot_be_recorded_are_refused(answers: object, by: str, w
 
 def test_no_answer_is_no_mistake() -> None:
     assert assessment_refusal(QUESTIONS, {}, "") == assessment_refusal(QUESTIONS, {1: "x"}, "ann") == ""
+
+
+def test_answers_of_a_survey_are_a_json_text() -> None:
+    text = '{"2": "noon"}'
+    assert assessment_refusal(QUESTIONS, text, "ann") == ""
+    assert damage_assessment(QUESTIONS, text, "ann") == damage_assessment(QUESTIONS, {"2": "noon"}, "ann")
+    for wrong in ('{"2": "noon"', "noon", "[1]"):
+        assert "is no dictionary" in assessment_refusal(QUESTIONS, wrong, "ann")
