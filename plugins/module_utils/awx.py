@@ -30,6 +30,9 @@ _NEEDS = {
     "stop_first": "prepare_release",
     "accept_data_loss": "prepare_database",
 }
+# A guard asks nobody for approval and changes nothing that could be taken back.
+_GUARD_STEP = "keep_release"
+_NOT_IN_A_GUARD = ("trigger", "approved_by", "approved_plan", "on_failure", "observed", "detected_at", "incident")
 # Choices that an argument spec cannot name, because a wrong word is refused by the run itself, in its own words.
 _CHOICES: dict[str, tuple[str, ...]] = {
     "trigger": tuple(CONDITIONS),
@@ -141,6 +144,10 @@ def _text(spec: Mapping[str, Any]) -> str:
 def _is_fed(name: str, fed: str, role: str, steps: set[str]) -> bool:
     """Tell whether the value of an option is made of the variable that an operator types."""
     if name in _NEEDS and steps and _NEEDS[name] not in steps:
+        return False
+    if _GUARD_STEP in steps and name in _NOT_IN_A_GUARD:
+        return False
+    if not steps and "run_inputs" in fed:  # what only a run has
         return False
     if role in steps:  # a step sees what was typed in run_inputs only
         return bool(re.search(rf"\brun_inputs\b[^.]*\.{name}\b", fed))

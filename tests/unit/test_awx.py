@@ -96,6 +96,18 @@ def test_a_survey_asks_what_the_playbook_takes_and_nothing_else() -> None:
     assert "version" not in variables(awx.survey("infrastructure_issue", PARTS))
     assert {"restart", "switch", "switch_to"} <= set(variables(awx.survey("infrastructure_issue", PARTS)))
     assert "began_with_release" not in variables(awx.survey("infrastructure_issue", PARTS))
+    assert variables(awx.survey("guard", PARTS)) == [
+        "reason", "take_over", "manual_checks_done", "manual_checks_by", "target",
+    ]  # fmt: skip
+    assert variables(awx.survey("ready", PARTS)) == [
+        "version",
+        "commit",
+        "database",
+        "backup",
+        "backup_before",
+        "target",
+    ]
+    assert variables(awx.survey("rehearse", PARTS)) == ["version", "target"]
     assert "stage" in variables(awx.survey("security_incident", PARTS))
     assert "maintenance" not in variables(awx.survey("security_incident", PARTS))
 
