@@ -27,7 +27,9 @@ RUN_LABEL = "usdx.rollback.rehearsal"
 OF_LABEL = "usdx.rollback.rehearsal.of"
 IMAGE_FOLDER = "usdx-rehearsal/"
 # Of 1024, which is what production's containers have when nobody says otherwise: where both want a core, it wins.
-_CPU_SHARES = 128
+_CPU_SHARES = 512
+# A slow answer of a copy that stands back is an answer, so it is waited for, in seconds.
+_PATIENCE = 30
 # Where memory is short the kernel ends the copy first.
 _OOM_SCORE = 1000
 # Taken over as they are. Everything else of a service is either treated below or left out.
@@ -397,6 +399,7 @@ def _rehearsed(endpoint: dict[str, Any], where: str) -> dict[str, Any]:
     login, at, host = parts.netloc.rpartition("@")
     # Production has the larger share of the host: how fast the copy answers says nothing.
     asked = {key: value for key, value in endpoint.items() if key not in ("p95", "max_latency")}
+    asked["timeout"] = max(float(endpoint.get("timeout") or 0), _PATIENCE)
     asked["url"] = parts._replace(netloc=f"{login}{at}{where}").geturl()
     by_name = not _is_address(parts.hostname or "")
     if by_name:

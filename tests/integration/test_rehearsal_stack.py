@@ -133,7 +133,7 @@ def test_the_copy_is_kept_apart_from_production(production: Production, copied: 
     web = made["web"]
     assert web["HostConfig"]["PortBindings"] in ({}, None)
     assert web["HostConfig"]["RestartPolicy"]["Name"] == "no"
-    assert (web["HostConfig"]["CpuShares"], web["HostConfig"]["OomScoreAdj"]) == (128, 1000)
+    assert (web["HostConfig"]["CpuShares"], web["HostConfig"]["OomScoreAdj"]) == (512, 1000)
     assert web["Image"] == production.stack.containers()["the-web"]["Image"]
     assert "SECRET=hush$hush" in web["Config"]["Env"] or "SECRET=hush$$hush" in web["Config"]["Env"]
     mounts = {one["Destination"]: one for one in web["Mounts"]}

@@ -113,7 +113,7 @@ def test_nothing_outside_of_the_checkout_is_mounted_for_writing() -> None:
 
 def test_production_goes_first_and_its_limits_hold_unless_others_are_given() -> None:
     web = copied()[0]["services"]["web"]
-    assert (web["cpu_shares"], web["oom_score_adj"]) == (128, 1000)
+    assert (web["cpu_shares"], web["oom_score_adj"]) == (512, 1000)
     assert (web["mem_limit"], web["cpus"]) == ("256m", 0.5)
     smaller = Plan(RUN, "shop", ("web",), ("web",), memory="128m", cpus=0.25, environment={"HOOKS": "$off"})
     web = copied(smaller)[0]["services"]["web"]
@@ -172,6 +172,7 @@ def test_endpoints_are_asked_at_the_addresses_of_the_copy() -> None:
     local, named, worker = rehearsed_endpoints(ENDPOINTS, answers)
     assert local["url"] == "http://172.30.0.254:80/health?deep=1"
     assert "p95" not in local
+    assert local["timeout"] == 30
     assert named["url"] == "https://user:secret@172.30.0.254:80/"
     assert named["headers"] == {"Host": "shop.example.com:8080", "X-Key": "k"}
     assert named["validate_certs"] is False
@@ -187,9 +188,8 @@ AS_IN_PRODUCTION = {
     "cleanup_min_age_hours", "controller_directory", "database", "database_verify_queries", "decision_matrix",
     "grace_periods", "leftovers", "local_edits", "log_error_limit", "log_errors", "log_noise", "migration_down",
     "migration_down_to", "migration_service", "migration_status", "migration_timeout", "migrations_reversible",
-    "on_kill", "package_json", "pull", "release_migrations", "remote", "start_timeout", "untracked_files",
-    "verify_max_failed", "verify_requests", "verify_requests_timeout", "verify_signature", "verify_timeout",
-}  # fmt: skip
+    "on_kill", "package_json", "pull", "release_migrations", "remote", "untracked_files",
+    "verify_max_failed", "verify_requests", "verify_signature", }  # fmt: skip
 # Nothing that is rehearsed reads them.
 NOT_READ = re.compile(
     "maintenance_|evidence_|assessment_|security_|follow_up_|issue_|cleanup_keep_releases|credentials_|diagnosis_|"
@@ -215,6 +215,7 @@ def test_what_the_copy_is_told_is_checked_before_it_is_rolled_back() -> None:
     harmless = {
         "rollback_one_shot_services", "rollback_release_variables", "rollback_restore_options", "rollback_approvals",
         "rollback_dependencies", "rollback_diagnose", "rollback_rehearsal_max_age", "rollback_verify_p95",
+        "rollback_start_timeout", "rollback_verify_timeout", "rollback_verify_requests_timeout",
     }  # fmt: skip
     names = {name for name in told if name.startswith("rollback_")} - harmless
     assert {name for name in names if name not in compared} == set()
