@@ -84,7 +84,7 @@ options:
   patch:
     description:
       - A file on the managed host with a patch, as C(git format-patch) or C(git diff) writes it. What is checked out is
-        then a commit with this patch on top of the release, RV(release.commit).
+        then a commit with this patch on top of the release, C(commit) of RV(release).
       - That commit is made without touching the tree. Its author, date and message come from the release and the patch
         alone, so it is the same on every host. It is kept under C(refs/rollback/RUN_ID/patched).
       - The patch must fit without fuzz. It may not change symbolic links, submodules and C(.gitmodules), and is at most
