@@ -147,11 +147,10 @@ def _is_fed(name: str, fed: str, role: str, steps: set[str]) -> bool:
         return False
     if _GUARD_STEP in steps and name in _NOT_IN_A_GUARD:
         return False
-    if not steps and "run_inputs" in fed:  # what only a run has
-        return False
     if role in steps:  # a step sees what was typed in run_inputs only
         return bool(re.search(rf"\brun_inputs\b[^.]*\.{name}\b", fed))
-    return bool(re.search(rf"\b{name}\b", fed))
+    # Only a run has run_inputs; a role that is used alone reads what was typed by its name.
+    return bool(re.search(rf"\b{name}\b" if role == "run" else rf"(?<![.\w]){name}\b", fed))
 
 
 def _option(name: str, spec: Mapping[str, Any], fed: str) -> dict[str, Any]:

@@ -192,7 +192,7 @@ AS_IN_PRODUCTION = {
     "verify_max_failed", "verify_requests", "verify_signature", }  # fmt: skip
 # Nothing that is rehearsed reads them.
 NOT_READ = re.compile(
-    "maintenance_|evidence_|assessment_|security_|follow_up_|issue_|cleanup_keep_releases|credentials_|diagnosis_|"
+    "guard_|maintenance_|evidence_|assessment_|security_|follow_up_|issue_|cleanup_keep_releases|credentials_|diagnosis_|"
     "time_url|monitor_(?!seconds)|alerts$|messages$|rehearsal_"
 )
 
