@@ -189,7 +189,8 @@ AS_IN_PRODUCTION = {
     "grace_periods", "leftovers", "local_edits", "log_error_limit", "log_errors", "log_noise", "migration_down",
     "migration_down_to", "migration_service", "migration_status", "migration_timeout", "migrations_reversible",
     "on_kill", "package_json", "pull", "release_migrations", "remote", "untracked_files",
-    "verify_max_failed", "verify_requests", "verify_signature", }  # fmt: skip
+    "verify_max_failed", "verify_requests", "verify_signature",
+}  # fmt: skip
 # Nothing that is rehearsed reads them.
 NOT_READ = re.compile(
     "guard_|maintenance_|evidence_|assessment_|security_|follow_up_|issue_|cleanup_keep_releases|credentials_|diagnosis_|"
