@@ -141,3 +141,16 @@ def test_the_plan_promises_no_check_of_a_package_that_is_not_there(version: str 
     }
     (line,) = [line for line in report_text.plan_lines(plan) if line.startswith("Step 6")]
     assert ("package.json" in line) is told
+
+
+def test_every_filter_and_lookup_that_is_used_is_there() -> None:
+    there = {path.stem for kind in ("filter", "lookup") for path in (ROOT / "plugins" / kind).glob("*.yml")}
+    there |= {path.stem for path in (ROOT / "plugins" / "lookup").glob("*.py")}
+    used = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("roles", "playbooks", "molecule")
+        for path in (ROOT / folder).rglob("*.yml")
+        for name in re.findall(r"(?:\| *|(?:query|lookup)\(')usdx\.rollback\.(\w+)", path.read_text(encoding="utf-8"))
+        if name not in there
+    }
+    assert used == set()
