@@ -348,3 +348,17 @@ def test_no_file_names_a_place_of_a_machine() -> None:
         if name != "tests/unit/test_completeness.py" and MACHINE_PATH.search(content.decode("utf-8", "replace")):
             found.append(name)
     assert found == []
+
+
+def test_ansible_reads_every_file_of_tasks_and_has_nothing_to_say(tmp_path: Path) -> None:
+    """A file that is included in the middle of a run and cannot be read ends Ansible there, with the lock and all."""
+    tasks = [
+        {"ansible.builtin.import_role": {"name": f"usdx.rollback.{path.parts[-3]}", "tasks_from": path.stem}}
+        for path in sorted(REPOSITORY.glob("roles/*/tasks/*.yml"))
+    ]
+    assert len(tasks) > 80
+    playbook = tmp_path / "all.yml"
+    playbook.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]), "utf-8")
+    argv = ["ansible-playbook", "--syntax-check", "--inventory", "localhost,", str(playbook)]
+    done = subprocess.run(argv, cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
