@@ -95,7 +95,7 @@ def test_a_rehearsal_that_fails_says_where_and_predicts_nothing(stack: Stack) ->
     assert "usdx.rollback.resume" not in screen
     told = record(stack, 1)
     assert (told["state"], told["outage"], told["version"]) == ("failed", None, "v1.0.2"), "it chose the release itself"
-    assert [step["name"] for step in told["steps"] if step["state"] == "failed"] == ["stop_services"]
+    assert [step["name"] for step in told["steps"] if step["state"] == "failed"] == ["verify_release"]
     listed = words(stack, "list")[1]
     assert "rehearsal succeeded" in listed
     assert "rehearsal failed" in listed
