@@ -16,6 +16,7 @@ mapfile -t scripts < <(git ls-files --cached --others --exclude-standard -- "*.s
 step "shellcheck" shellcheck --external-sources "${scripts[@]}"
 step "reuse" reuse --no-multiprocessing lint --quiet
 step "changelog" antsibull-changelog lint
+step "collection awx.awx" python tests/awx_collection.py
 unit_tests() { step "unit tests" pytest --quiet tests/unit; }
 lint() { step "ansible-lint" ansible-lint -q --offline; }
 side_by_side unit_tests lint

@@ -40,4 +40,3 @@ if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
   .venv/bin/ansible --version >/dev/null
   echo "$wanted" >.venv/installed
 fi
-.venv/bin/python tests/awx_collection.py

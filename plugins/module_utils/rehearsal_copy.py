@@ -9,9 +9,9 @@ production may be reached for writing: no port, no name, no volume, no network, 
 from __future__ import annotations
 
 import copy
+import hashlib
 import ipaddress
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -263,7 +263,8 @@ class _Describer:
         if inside is None and (mount.get("read_only") or what == "file"):
             return {"type": "bind", "source": source, "target": target, "read_only": True}
         self.notes.append(f"{service}: {target} is empty; in production it is {source}")
-        volume = plain_name(f"bind-{Path(source).name or 'data'}-{_digits(source)}")
+        digits = hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        volume = plain_name(f"bind-{Path(source).name or 'data'}-{digits}")
         self.volumes.add(volume)
         return {"type": "volume", "source": volume, "target": target}
 
@@ -292,11 +293,6 @@ def _extra_hosts(given: Any) -> Any:  # noqa: ANN401 - a list or a mapping, by t
     if isinstance(given, dict):
         return {name: where for name, where in given.items() if "host-gateway" not in str(where)}
     return [one for one in given or [] if "host-gateway" not in str(one)]
-
-
-def _digits(text: str) -> str:
-    """Return some digits that differ for different texts."""
-    return format(sum((position + 1) * ord(letter) for position, letter in enumerate(text)) % 65536, "04x")
 
 
 # --- images ----------------------------------------------------------------------------------------------------------
@@ -374,6 +370,13 @@ def answering(config: Mapping[str, Any], plan: Plan, places: Iterable[str]) -> d
     }
 
 
+def unanswered(config: Mapping[str, Any], plan: Plan, places: Iterable[str]) -> list[str]:
+    """Return the places that the copy cannot answer for; before it has addresses, those with no service behind them."""
+    asked = list(places)
+    found = answering(config, plan, asked)
+    return [one for one in asked if behind(one, config, plan.services) is None or (plan.subnets and one not in found)]
+
+
 def place_of(url: str) -> str:
     """Return scheme, host and port of a URL: neither a login nor what is asked."""
     parts = urlsplit(url)
@@ -417,8 +420,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     return True
-
-
-def is_copy_name(project: str) -> bool:
-    """Tell whether a Compose project is called as a copy is."""
-    return re.search(r"-rehearsal-[0-9a-f]+$", project) is not None

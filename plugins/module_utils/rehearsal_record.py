@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .database_decision import loss_text
 from .errors import RollbackError
+from .exclusive import exclusive
 from .forecast import outage_of
 from .journal import duration, seconds_between
 from .rehearsal_history import place_name, rehearsals_path
@@ -21,9 +19,6 @@ from .report_markdown import escaped
 from .run_history import FAILED, SUCCEEDED
 from .run_report import PASSED, as_data, report_of, shown
 from .whole_file import write_whole
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _KEPT = 200
 _MODE = 0o600
@@ -103,21 +98,10 @@ def _append(state_directory: str, record: dict[str, Any]) -> None:
     """Add a record; the oldest ones go when there are too many."""
     path = Path(rehearsals_path(state_directory))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(path.parent):
+    with exclusive([str(path.parent)]):  # of two writers none loses what the other has written
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
         lines = [*lines[-(_KEPT - 1) :], json.dumps(record, ensure_ascii=False)]
         write_whole(path, "\n".join(lines) + "\n", _MODE)
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Hold the directory, so that of two writers none loses what the other has written."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 # --- the report ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import os
 import shutil
 import stat
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,10 @@ from .rehearsal_copy import (
     described,
     refuse_unsafe,
     release_images,
+    unanswered,
 )
 from .release_choice import Choice, Named
+from .whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -133,14 +135,14 @@ def _present(client: DockerClient, run: compose.Run, request: Request, *, check_
     """Make the copy and start its keep services."""
     scene = _look(client, run, request)
     if check_mode:
-        return {**_result(scene, [], {}), "changed": True}
+        return {**_result(scene, []), "changed": True}
     git = open_project(request.directory, run)
     _make_root(request, git)
     _copy_tree(scene, git)
     scene = _with_addresses(client, scene)
     notes = _write_files(client, scene)
     _up(run, request, [name for name in request.keep if name in request.services], wait=True)
-    return {**_result(scene, notes, answering(scene.release, scene.plan, request.places)), "changed": True}
+    return {**_result(scene, notes), "changed": True}
 
 
 def _look(client: DockerClient, run: compose.Run, request: Request) -> _Scene:
@@ -190,9 +192,7 @@ def _make_root(request: Request, git: Git) -> None:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     """Write a private file."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(content, file)
+    write_whole(path, json.dumps(content), 0o600)
 
 
 def _project_of(request: Request) -> Path:
@@ -254,10 +254,8 @@ def _with_addresses(client: DockerClient, scene: _Scene) -> _Scene:
         if name in config["services"] and not config["services"][name].get("network_mode")
         for key in config["services"][name].get("networks") or {"default": None}
     }
-    values = scene.plan.__dict__ | {"subnets": _free_subnets(client, scene.plan, sorted(keys))}
-    plan = Plan(**values)
-    plan = Plan(**(values | {"addresses": addresses(scene.release, plan, scene.request.places)}))
-    return _Scene(**(scene.__dict__ | {"plan": plan}))
+    plan = replace(scene.plan, subnets=_free_subnets(client, scene.plan, sorted(keys)))
+    return replace(scene, plan=replace(plan, addresses=addresses(scene.release, plan, scene.request.places)))
 
 
 def _free_subnets(client: DockerClient, plan: Plan, keys: list[str]) -> dict[str, str]:
@@ -275,8 +273,9 @@ def _free_subnets(client: DockerClient, plan: Plan, keys: list[str]) -> dict[str
             "Look at 'docker network ls': unused networks take the address space. Remove those that you know.",
         ) from error
     finally:
-        for network in made.values():
-            network.remove()
+        for network in made.values():  # one that stays is removed with the copy, by its label
+            with contextlib.suppress(*API_ERRORS):
+                network.remove()
 
 
 def _subnet(network: dict[str, Any]) -> str:
@@ -352,7 +351,7 @@ def _tag(client: DockerClient, image: str, name: str) -> None:
     client.api.tag(image, repository, tag, force=True)
 
 
-def _result(scene: _Scene, notes: list[str], places: dict[str, str]) -> dict[str, Any]:
+def _result(scene: _Scene, notes: list[str]) -> dict[str, Any]:
     """Return what a rollback of the copy has to know."""
     request, plan, root = scene.request, scene.plan, scene.request.root
     has = {*scene.current["services"], *scene.release["services"]}
@@ -367,9 +366,9 @@ def _result(scene: _Scene, notes: list[str], places: dict[str, str]) -> dict[str
             "release_file": str(root / _RELEASE),
             "application_services": [one for one in plan.application if one in has],
             "keep": [one for one in request.keep if one in plan.services],
-            "places": places,
+            "places": answering(scene.release, plan, request.places),
         },
-        "not_rehearsed": [one for one in request.places if one not in places] if places or notes else [],
+        "not_rehearsed": unanswered(scene.release, plan, request.places),
         "notes": [*notes, *([f"left out: {', '.join(request.leave_out)}"] if request.leave_out else [])],
         "production": identity_of(scene.containers),
         "warnings": scene.warnings,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -22,6 +23,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.rehearsal_copy impor
     refuse_unsafe,
     rehearsed_endpoints,
     release_images,
+    unanswered,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -157,6 +159,26 @@ ENDPOINTS: list[dict[str, Any]] = [
     {"url": "http://elsewhere.example.com:9999/"},
     {"url": "http://worker:7000/"},
 ]
+
+
+def test_what_the_copy_cannot_answer_for_is_said_with_and_without_addresses() -> None:
+    nowhere = "http://elsewhere.example.com:9999"
+    places = ["http://127.0.0.1:8080", nowhere]
+    assert unanswered(CONFIG, PLAN, [nowhere]) == [nowhere], "also when it is the only one"
+    assert unanswered(CONFIG, Plan(**{**PLAN.__dict__, "subnets": {}}), places) == [nowhere], "as for check mode"
+    addressed = Plan(**{**PLAN.__dict__, "addresses": addresses(CONFIG, PLAN, places)})
+    assert unanswered(CONFIG, addressed, places) == [nowhere]
+    assert unanswered(CONFIG, PLAN, places) == places, "networks without an address for it"
+
+
+def test_two_folders_of_the_same_name_are_two_volumes() -> None:
+    config = copy.deepcopy(CONFIG)
+    sources = ["/srv/a/data", "/srv/b/data"]
+    config["services"]["web"]["volumes"] = [
+        {"type": "bind", "source": source, "target": f"/{number}"} for number, source in enumerate(sources)
+    ]
+    made, _notes = described(config, PLAN, Place("/srv/shop", "/srv/shop"), dict.fromkeys(PLAN.services, "i"), look)
+    assert len({one["source"] for one in made["services"]["web"]["volumes"]}) == 2
 
 
 def test_endpoints_are_asked_at_the_addresses_of_the_copy() -> None:
