@@ -26,6 +26,7 @@ class FilterModule:
             resume.is_settled,
             resume.resumed_inputs,
             resume.services_before,
+            resume.services_not_started,
             resume.settled_steps,
             resume.undo_inputs,
             resume.undo_refusal,

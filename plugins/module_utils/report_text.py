@@ -279,9 +279,11 @@ def _restore_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:
 
 
 def _start_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
-    names = sorted(result.get("services", {}))
+    idle = sorted(result.get("not_started", []))
+    names = sorted(result.get("services", {}).keys() - idle)
     image = "the image that it had" if plan.get("undo_of") else "its image of the release"
-    return [f"{', '.join(names)}, each with {image}, until running and healthy"]
+    lines = [f"{', '.join(names)}, each with {image}, until running and healthy"] if names else []
+    return lines + ([f"not started, as before that run: {', '.join(idle)}"] if idle else [])
 
 
 def _verify_lines(plan: dict[str, Any], _result: dict[str, Any]) -> list[str]:

@@ -142,14 +142,20 @@ def services_before(run: dict[str, Any], services: list[Any]) -> list[Any]:
     return [kept for group in groups if (kept := [name for name in group if name in alive])]
 
 
+def services_not_started(run: dict[str, Any], services: list[Any]) -> list[str]:
+    """Return the application services that did not run before a run, be there a container or not; none without one."""
+    names = [name for group in services for name in (group if isinstance(group, list) else [group])]
+    ran = [name for group in services_before(run, services) for name in group] if run else names
+    return [name for name in names if name not in ran]
+
+
 def images_before(run: dict[str, Any]) -> dict[str, str]:
-    """Return the id of the image of each service that ran before a run; nothing without a run."""
+    """Return the id of the image of each service that had a container before a run; nothing without a run."""
     prepared = run.get("plan", {}).get("results", {}).get("prepare_release", {}).get("services", {})
-    alive = {name for name, service in _stopped(run).items() if service.get("before") in _ALIVE}
     return {
         name: service["before"]["image_id"]
         for name, service in prepared.items()
-        if name in alive and (service.get("before") or {}).get("image_id")
+        if (service.get("before") or {}).get("image_id")
     }
 
 

@@ -60,6 +60,7 @@ class StartRequest:
     directory: str
     state: str = "started"
     keep: list[str] = field(default_factory=list)
+    not_started: list[str] = field(default_factory=list)
     tree: str = ""
     files: list[str] = field(default_factory=list)
     env_files: list[str] = field(default_factory=list)
@@ -115,6 +116,7 @@ class Scene:
     containers: list[Container]
     kept: list[Container]
     services: list[str]
+    not_started: list[str]
     target: Target
     decisions: dict[str, Decision]
     left_as_is: dict[str, list[str]]
@@ -125,6 +127,11 @@ class Scene:
     def definitions(self) -> dict[str, Any]:
         """Return the release's services."""
         return self.config.get("services") or {}
+
+    @property
+    def application(self) -> list[str]:
+        """Return the services that get containers of the release: those that start, and those that do not."""
+        return self.services + self.not_started
 
     def running(self, service: str) -> list[Container]:
         """Return the containers that the service had, without one-off ones."""
@@ -155,7 +162,12 @@ def _work(client: DockerClient, run: compose.Run, scene: Scene, check_mode: bool
 
 def look(client: DockerClient, run: compose.Run, request: StartRequest, *, check_mode: bool) -> Scene:
     """Look at everything and decide; refuse what cannot work. Nothing is changed here."""
-    check_service_lists(request.groups, request.keep)
+    both = [name for name in request.services if name in request.not_started]
+    if both:
+        raise RollbackError(
+            f"{', '.join(both)} is in groups and in not_started. Nothing was changed.", "Give it in one of the two."
+        )
+    check_service_lists([*request.groups, request.not_started], request.keep)
     containers = require_project(client, request.project)
     kept = kept_containers(containers, request.keep)
     if request.run_id:
@@ -178,13 +190,16 @@ def look(client: DockerClient, run: compose.Run, request: StartRequest, *, check
     target = Target(
         request.project, request.release, request.commit, request.current_release, request.images, request.base_commit
     )
-    decisions = decide_all(target, config["services"], services, lambda names: find_images(client, names))
-    return Scene(request, source, config, containers, kept, services, target, decisions, left, missing, warnings)
+    made = by_service(one for one in containers if not one.one_off)
+    idle = [one for one in request.not_started if one in config["services"] and one in made and one in request.images]
+    decisions = decide_all(target, config["services"], services + idle, lambda names: find_images(client, names))
+    return Scene(request, source, config, containers, kept, services, idle, target, decisions, left, missing, warnings)
 
 
 def _source(request: StartRequest, containers: list[Container], tree: str) -> compose.Source:
     """Return where the release's files are, after the newest application container."""
-    made = [one for one in containers if one.service in request.services and not one.one_off] or containers
+    application = {*request.services, *request.not_started}
+    made = [one for one in containers if one.service in application and not one.one_off] or containers
     newest = max(made, key=lambda one: (one.created, one.name))
     return compose.locate(
         newest.labels,
@@ -224,7 +239,7 @@ def classify(
             "checkout, nor a container has such a service. Nothing was changed.",
             f"Services that exist: {', '.join(sorted(known))}.",
         )
-    listed = {*request.services, *request.keep, *request.one_shot}
+    listed = {*request.services, *request.not_started, *request.keep, *request.one_shot}
     unlisted = [name for name, one in definitions.items() if name not in listed and not one.get("profiles")]
     if unlisted:
         raise RollbackError(
@@ -323,7 +338,8 @@ def _before_pins(scene: Scene) -> dict[str, str]:
     run_id, project = scene.request.run_id, scene.request.project
     if not run_id:
         return {}
-    first = {name: scene.running(name)[0] for name in scene.request.services if scene.running(name)}
+    names = scene.request.services + scene.request.not_started
+    first = {name: scene.running(name)[0] for name in names if scene.running(name)}
     return {before_of(project, name, run_id): one.image_id for name, one in first.items()}
 
 
@@ -493,6 +509,11 @@ def _needed(run: compose.Run, scene: Scene, *, check_mode: bool) -> dict[str, st
             same.append(name)
             if len(found) != _scale(scene.definitions[name]):
                 needed[name] = "start"
+    for name in scene.not_started:
+        if any(one.image_id != scene.decisions[name].image_id for one in scene.running(name)):
+            needed[name] = "recreate"
+        else:
+            same.append(name)
     looked_at = [name for name in same if check_mode or name not in needed]
     return needed | dict.fromkeys(_redefined(run, scene, looked_at), "recreate")
 
@@ -512,8 +533,8 @@ def _redefined(run: compose.Run, scene: Scene, names: list[str]) -> list[str]:
     left = {name: {one.labels.get(HASH_LABEL, "") for one in scene.running(name)} for name in names}
     if not left:
         return []
-    groups = scene.request.groups
-    for shape in ([], groups, [[name] for name in scene.services]):
+    groups = [*scene.request.groups, scene.not_started]
+    for shape in ([], groups, [[name] for name in scene.application]):
         text = compose.without_dependencies(scene.definitions, shape)
         if shape and not text:
             break
@@ -536,10 +557,9 @@ def _up(
     deadline = time.monotonic() + request.timeout
     waiter = Waiter(client, request.project, scene.containers, deadline, request.stable_for, request.log_lines)
     awaited: list[Awaited] = []
+    _up_group(run, scene, waiter, [name for name in scene.not_started if name in needed], result, how="--no-start")
     for group in request.groups:
-        names = [name for name in group if name in needed]
-        if names:
-            _up_group(run, scene, waiter, names, result)
+        _up_group(run, scene, waiter, [name for name in group if name in needed], result, how="--detach")
         here = [_awaited(scene, name) for name in group if name in scene.services]
         awaited += here
         later = [name for name in scene.services if name not in {one.service for one in awaited}]
@@ -554,8 +574,12 @@ def _awaited(scene: Scene, name: str) -> Awaited:
     return Awaited(name, one_shot=name in scene.request.one_shot, count=_scale(definition))
 
 
-def _up_group(run: compose.Run, scene: Scene, waiter: Waiter, names: list[str], result: dict[str, Any]) -> None:
-    arguments = ["up", "--detach", "--no-build", "--no-deps", "--pull", "never", *names]
+def _up_group(  # noqa: PLR0913 - all of it is told when it fails
+    run: compose.Run, scene: Scene, waiter: Waiter, names: list[str], result: dict[str, Any], *, how: str
+) -> None:
+    if not names:
+        return
+    arguments = ["up", how, "--no-build", "--no-deps", "--pull", "never", *names]
     limit = max(1.0, waiter.deadline - time.monotonic())
     rc, _out, err = scene.source.call(run, *arguments, timeout=round(limit, 1))
     if rc != 0:
@@ -569,7 +593,7 @@ def _assert_images(scene: Scene, now: list[Container], result: dict[str, Any]) -
     wrong = [
         one
         for one in now
-        if one.service in scene.services and not one.one_off
+        if one.service in scene.application and not one.one_off
         if one.image_id != scene.decisions[one.service].image_id
     ]
     if wrong:
@@ -617,7 +641,7 @@ def _finish(
     old = {one.id: one for one in scene.containers}
     services = by_service(one for one in now if not one.one_off)
     recreated, started = [], []
-    for name in (one.service for one in awaited):
+    for name in [*(one.service for one in awaited), *scene.not_started]:
         found = services.get(name, [])
         if any(one.id not in old for one in found) and scene.running(name):
             recreated.append(name)
@@ -656,13 +680,14 @@ def _result(scene: Scene, *, changed: bool) -> dict[str, Any]:
         }  # fmt: skip
         before[name] = (one.image_id or "no image") if prepared else _seen(found)
         wanted = one.image_id or f"to be {'built' if one.action == BUILD else 'pulled'}"
-        after[name] = wanted if prepared else f"running, {wanted}"
+        after[name] = wanted if prepared else f"{'not started' if name in scene.not_started else 'running'}, {wanted}"
     return {
         "changed": changed,
         "services": facts,
         "images": {name: one.image_id for name, one in scene.decisions.items() if one.image_id},
         "left_as_is": scene.left_as_is,
         "not_in_release": scene.not_in_release,
+        "not_started": scene.not_started,
         "recreated": [],
         "started": [],
         "config_files": scene.source.files,

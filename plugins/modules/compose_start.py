@@ -65,6 +65,15 @@ options:
     type: list
     elements: str
     default: []
+  not_started:
+    description:
+      - Services of the release that are not to run, such as those that did not run before a run that is undone.
+      - One that has a container and is named by O(images) gets a container of that image, which is not started.
+        Others are left as they are.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   directory:
     description:
       - The project's own checkout on the managed host.
@@ -239,6 +248,11 @@ not_in_release:
   returned: success
   type: list
   elements: str
+not_started:
+  description: Services of O(not_started) that have a container of the image that O(images) gives, not started.
+  returned: success
+  type: list
+  elements: str
 recreated:
   description: Services that got new containers.
   returned: success
@@ -296,6 +310,7 @@ ARGUMENT_SPEC = {
     "project": {"type": "str", "required": True},
     "groups": {"type": "list", "elements": "list", "required": True},
     "keep": {"type": "list", "elements": "str", "default": []},
+    "not_started": {"type": "list", "elements": "str", "default": []},
     "directory": {"type": "path", "required": True},
     "tree": {"type": "path"},
     "files": {"type": "list", "elements": "str", "default": []},

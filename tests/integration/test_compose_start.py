@@ -212,6 +212,40 @@ def test_the_images_from_before_a_run_start_whatever_the_tags_name(project: Stac
     assert project.identity("webapp-1", "nginx-1") == running
 
 
+def test_what_did_not_run_before_gets_its_image_and_does_not_start(project: Stack) -> None:
+    """The way back of a release whose nginx had crashed; a service without a container is left alone."""
+    before = {name: project.image_id(f"{name}-1") for name in ("webapp", "nginx")}
+    command("docker", "stop", "--time", "0", f"{project.project}-nginx-1")
+    assert not start(project, "prepared").failed
+    files = {name: (project.directory / name).read_text() for name in release_files("1.0.3")}
+    checkout(project)
+    assert not start(project, "started").failed
+    assert inside(project, "nginx") == "nginx 1.0.2"
+
+    project.write({**files, "compose.yml": f"{files['compose.yml']}  report: {{image: none/such}}\n"})
+    refused = start(project, "started", groups=[["webapp"]], images=before, release="v1.0.3", commit=NEW)
+    assert "The release has the service nginx, report, which is neither" in refused["msg"]
+    given = {
+        "groups": [["webapp"]], "not_started": ["nginx", "report"], "images": before, "release": "v1.0.3",
+        "commit": NEW, "current_release": "v1.0.2", "run_id": "undo1",
+    }  # fmt: skip
+    foreseen = start(project, "started", check=True, **given)
+    stop(project)
+    done = start(project, "started", **given)
+    assert sorted(foreseen["recreated"]) == sorted(done["recreated"]) == ["nginx", "webapp"], done
+    state = project.containers()["nginx-1"]
+    assert (state["State"]["Status"], state["Image"]) == ("created", before["nginx"])
+    assert inside(project, "webapp") == "webapp 1.0.3"
+    assert "report-1" not in project.containers()
+    for check in (True, False):
+        again = start(project, "started", check=check, **given)
+        assert (again.failed, again["changed"]) == (False, False), again
+    nothing = start(project, "started", **{**given, "groups": [[]], "not_started": ["webapp", "nginx", "report"]})
+    assert (nothing.failed, nothing["changed"], project.states()["webapp-1"]) == (False, False, "running")
+    twice = start(project, "started", **{**given, "groups": [["webapp", "nginx"]]})
+    assert "nginx is in groups and in not_started" in twice["msg"]
+
+
 def test_a_tag_that_was_moved_under_running_containers_is_put_right(project: Stack) -> None:
     """They run the given images already; only the tag must name them, and check mode says that as well."""
     given = {

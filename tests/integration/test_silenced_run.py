@@ -48,6 +48,12 @@ def _stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.fixture(name="image", scope="module")
+def _image(stand: Drill) -> str:
+    """Return the image that the web application has before the first run."""
+    return str(stand.look()["containers"]["webapp"][0])
+
+
 @pytest.fixture(name="grafana", scope="module")
 def _grafana() -> Iterator[Receiver]:
     with http_receiver(lambda _request: (200, {"message": "Annotation added", "id": 7})) as receiver:
@@ -86,6 +92,21 @@ def watched(stand: Drill) -> Iterator[list[tuple[float, str]]]:
     thread.join()
 
 
+def fail(stand: Drill, seen: list[tuple[float, str]]) -> None:
+    """Let the web application be down until Alertmanager knows: a run alone may be over before Prometheus looks."""
+    container = command("docker", "ps", "--quiet", "--filter", f"name={stand.project}-webapp").strip()
+    command("docker", "stop", "--time", "1", container)
+    deadline = time.monotonic() + 60
+    while not seen:
+        assert time.monotonic() < deadline, "the alert of the outage does not fire"
+        time.sleep(0.2)
+
+
+def moment(told: str) -> float:
+    """Return a time of Alertmanager in seconds."""
+    return datetime.fromisoformat(told.replace("Z", "+00:00")).timestamp()
+
+
 def options(grafana: Receiver, **more: Any) -> list[str]:
     """Return what is typed for all runs: a Grafana, and what to watch."""
     given = {
@@ -109,7 +130,7 @@ def places(events: list[dict[str, Any]], *names: str) -> list[int]:
 
 
 def test_a_run_that_fails_ends_its_silence_and_one_that_goes_on_hears_again_before_it_watches(
-    stand: Drill, grafana: Receiver
+    stand: Drill, grafana: Receiver, image: str
 ) -> None:
     fails = {"rollback_verify_commands": [{"argv": ["false"], "name": "smoke test"}]}
     found: list[list[dict[str, Any]]] = []
@@ -122,9 +143,10 @@ def test_a_run_that_fails_ends_its_silence_and_one_that_goes_on_hears_again_befo
         return False
 
     with watched(stand) as seen:
+        fail(stand, seen)
         done = stand.play([*ROLLBACK, *options(grafana, **fails), "-vvv"], kill_when=look)
     run_id, told = stand.last_run(), words(done)
-    assert done.code == 2, done.screen
+    assert (done.code, stand.look()["containers"]["webapp"][0] == image) == (2, False), done.screen
     assert "Silenced in Alertmanager until step 7 begins, 10 min 0 s at most" in told
     assert TOKEN not in done.screen
     ((silence,),) = found
@@ -137,8 +159,10 @@ def test_a_run_that_fails_ends_its_silence_and_one_that_goes_on_hears_again_befo
         events, "alerts_silenced", "stop_services", "step_failed", "silence_ended", "run_finished"
     )
     assert begun < stopped < failed < ended < over
-    heard = datetime.fromisoformat(events[ended]["facts"]["silences"][0]["ends"].replace("Z", "+00:00")).timestamp()
-    assert {state for moment, state in seen if moment < heard} == {"suppressed"}, "it fired, and nobody was called"
+    since, heard = moment(silence["startsAt"]), moment(events[ended]["facts"]["silences"][0]["ends"])
+    told_until = {state for seconds, state in seen if seconds < since}
+    told_then = {state for seconds, state in seen if since + 1 < seconds < heard}
+    assert (told_until, told_then) == ({"active"}, {"suppressed"}), "it fires, and nobody is called meanwhile"
     assert 'Alerts with service="usdx-wexel" silenced from T+' in told
     assert "Grafana shows the run" in told
     (request,) = grafana.requests
@@ -170,7 +194,7 @@ def test_a_run_that_fails_ends_its_silence_and_one_that_goes_on_hears_again_befo
     assert 'Alerts with service="usdx-wexel" silenced from T+' in story
 
 
-def test_an_undo_ends_well_although_alertmanager_and_grafana_are_dead(stand: Drill) -> None:
+def test_an_undo_ends_well_although_alertmanager_and_grafana_are_dead(stand: Drill, image: str) -> None:
     run_id = stand.last_run()
     with hanging_receiver() as hanging:
         dead = {
@@ -180,12 +204,15 @@ def test_an_undo_ends_well_although_alertmanager_and_grafana_are_dead(stand: Dri
         done = stand.play(["undo.yml", "-e", f"run={run_id}", "-e", json.dumps(dead)])
     told = words(done)
     assert done.code == 0, done.screen
+    assert "each with the image that it had, until running and healthy" in told
+    assert "not started, as before that run: webapp" in told
     assert "Not silenced if it stays so: Alertmanager does not answer" in told
     assert "Alerts are not known to have been silenced: Alertmanager does not answer" in told
     assert "nor that none is left: Alertmanager does not answer" in told
     assert "Grafana does not show the run: Grafana does not answer: connection refused" in told
     assert TOKEN not in done.screen
-    healthy(stand)
+    web, proxy = (stand.look()["containers"][name] for name in ("webapp", "nginx"))
+    assert (web[:2], proxy[1]) == ([image, "created"], "running"), "it was down before that run"
 
 
 def test_matchers_of_everything_are_refused_before_anything_changes(stand: Drill) -> None:

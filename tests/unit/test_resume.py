@@ -118,12 +118,15 @@ def before() -> dict[str, Any]:
 
 def test_only_what_ran_before_comes_back_with_the_images_that_it_had() -> None:
     assert resume.services_before(before(), ["worker", ["web", "new"], "api"]) == [["web"], ["api"]]
-    assert resume.images_before(before()) == {"web": "sha256:web", "api": "sha256:api"}
+    assert resume.services_not_started(before(), ["worker", ["web", "new"], "api"]) == ["worker", "new"]
+    images = {"web": "sha256:web", "api": "sha256:api", "worker": "sha256:worker"}
+    assert resume.images_before(before()) == images, "a crashed one gets a container of its image, not started"
     assert resume.variables_before(before(), {"VERSION": "1.0.2"}) == {"VERSION": "1.0.3", "OTHER": None}
 
 
 def test_without_a_run_everything_is_as_given() -> None:
     assert resume.services_before({}, ["web", ["api"]]) == ["web", ["api"]]
+    assert resume.services_not_started({}, ["web", ["api"]]) == []
     assert resume.images_before({}) == {}
     assert resume.variables_before({}, {"VERSION": "1"}) == {"VERSION": "1"}
 

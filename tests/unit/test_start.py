@@ -48,6 +48,11 @@ def test_a_service_in_no_list_is_refused() -> None:
         classify(REQUEST, config("web", "old", "db", "worker"), config("web"), [])
 
 
+def test_a_service_that_is_not_to_run_is_in_a_list() -> None:
+    found = classify(replace(REQUEST, not_started=["worker"]), config("web", "old", "db", "worker"), config("web"), [])
+    assert found == (["web", "old"], [])
+
+
 @pytest.mark.parametrize(
     ("definition", "policy"),
     [
