@@ -14,7 +14,7 @@ PATH="$PWD/.venv/bin:$(.venv/bin/python tests/versions.py path)"
 export PATH ANSIBLE_CONFIG="$PWD/ansible.cfg" PYTHONDONTWRITEBYTECODE=1
 
 # These ask for the part of Ansible, or for tools, that a controller has.
-controller_tests=(awx completeness execution_environment screen)
+controller_tests=(--ignore=tests/unit/test_{awx,completeness,execution_environment,screen}.py)
 
 units() {
   local place=$1
@@ -25,7 +25,7 @@ units() {
 host_units() {
   local place
   place=$(python tests/versions.py environment --host "$1" "$2") || return 1
-  units "$place" "${controller_tests[@]/#/--ignore=tests/unit/test_}"
+  units "$place" "${controller_tests[@]}"
 }
 controller_units() {
   local place
