@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docker demo demo-down check test docs drill execution-environment bench-rollback bench-restore bench-cutover clean
+.PHONY: help setup docker demo demo-down check test versions docs drill execution-environment bench-rollback bench-restore bench-cutover clean
 
 help: ## show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -30,6 +30,9 @@ check: setup ## the fast checks: style, types, unit tests
 
 test: setup ## everything that CI runs
 	@tests/test.sh
+
+versions: setup docker ## the collection on every Python and ansible-core that it claims and that is there
+	@tests/versions.sh
 
 docs: setup ## build the site of the documents and of the reference in .cache/docs/html
 	@docs/site/build.sh

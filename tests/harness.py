@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.callback import CallbackBase
-
 REPOSITORY = Path(__file__).resolve().parent.parent
 BASE_IMAGE = os.environ.get("USDX_BASE_IMAGE", "debian:bookworm-slim")
 
@@ -76,6 +74,9 @@ def call_module(name: str, options: dict[str, Any], *, check: bool = False) -> O
 
 def _diff_of(result: dict[str, Any]) -> str:
     """Return the diff of a result as Ansible shows it, and take it out of the result."""
+    # Here, because the other helpers also serve unit tests on a Python too old for a controller.
+    from ansible.plugins.callback import CallbackBase  # noqa: PLC0415
+
     diff = result.pop("diff", None)
     return str(CallbackBase()._get_diff(diff)) if diff else ""
 

@@ -44,10 +44,12 @@ molecule_scenarios() {
 }
 
 sanity() { step "ansible-test sanity" tests/sanity.sh; }
+importer() { step "import of the archive" tests/importer.sh; }
+demo_tests() { step "demo tests" pytest --quiet tests/demo; }
 package_and_demo() {
   step "documentation of plugins" antsibull-docs lint-collection-docs --plugin-docs . &&
     step "build the collection" tests/package.sh &&
-    step "demo tests" pytest --quiet tests/demo
+    side_by_side importer demo_tests # the demo waits for containers
 }
 
 step "docker" tests/demo/docker.sh
