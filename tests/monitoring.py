@@ -99,6 +99,8 @@ class Monitoring:
     prometheus_port: int = field(default_factory=free_port)
     alertmanager_port: int = field(default_factory=free_port)
     container: str = field(default_factory=lambda: f"usdx-it-monitoring-{secrets.token_hex(4)}")
+    rules: list[dict[str, Any]] = field(default_factory=lambda: RULES)
+    routing: dict[str, Any] = field(default_factory=lambda: ALERTMANAGER)
 
     @property
     def prometheus(self) -> str:
@@ -125,8 +127,8 @@ class Monitoring:
         """Start both in one container that has the network of this machine; only 127.0.0.1 is listened on."""
         files = {
             "prometheus": self.configuration(),
-            "rules": {"groups": [{"name": "test", "rules": RULES}]},
-            "alertmanager": ALERTMANAGER,
+            "rules": {"groups": [{"name": "test", "rules": self.rules}]},
+            "alertmanager": self.routing,
         }
         argv = ["run", "--detach", "--init", "--name", self.container, *labels(), "--network", "host"]
         for name, content in files.items():
@@ -177,10 +179,10 @@ def image() -> str:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Monitoring]:
+def running(**changes: Any) -> Iterator[Monitoring]:
     """Give both servers to the block, with numbers scraped and Watchdog fired, and remove them after."""
     remove_orphans()
-    made = Monitoring(Numbers())
+    made = Monitoring(Numbers(), **changes)
     try:
         made.start()
         made.wait_until(lambda: made.value("up") == "1", "a scrape")

@@ -8,7 +8,7 @@ rm -rf dist .cache/installed
 ansible-galaxy collection build --force --output-path dist >/dev/null
 archive=$(ls dist/usdx-rollback-*.tar.gz)
 shipped=$(tar -tzf "$archive" | cut -d/ -f1 | sort -u | tr '\n' ' ')
-wanted=".ansible-lint CHANGELOG.md CONTRIBUTING.md FILES.json LICENSE LICENSES MANIFEST.json README.md bindep.txt changelogs docs meta playbooks plugins requirements.txt roles "
+wanted=".ansible-lint CHANGELOG.md CONTRIBUTING.md FILES.json LICENSE LICENSES MANIFEST.json README.md bindep.txt changelogs docs extensions meta playbooks plugins requirements.txt roles "
 if [ "$shipped" != "$wanted" ]; then
   printf 'The archive ships\n  %s\nand should ship\n  %s\n' "$shipped" "$wanted"
   exit 1

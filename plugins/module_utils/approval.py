@@ -493,6 +493,16 @@ def _missing(facts: dict[str, Any], told: dict[str, Any]) -> list[str]:
     return texts
 
 
+def who_approves(facts: dict[str, Any]) -> list[str]:
+    """Return the roles that must approve, in words, each with those who can; nobody where approvals are off.
+
+    Of the facts, ``condition``, ``approvals`` and ``people`` count.
+    """
+    if not _required(facts):
+        return []
+    return _missing(facts, approval(facts["condition"], [], facts["people"]))
+
+
 def _changed(facts: dict[str, Any]) -> str:
     """Return that the plan is not the one that was approved; empty when it is, and when none was named."""
     approved = str(facts["approved_plan"] or "").strip().lower()

@@ -103,7 +103,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     ]
     lines += [f"Puts back what was there before run {plan['undo_of']}"] if plan.get("undo_of") else []
     lines += _incident_lines(plan)
-    lines += _diagnosis_lines(plan.get("diagnosis") or {})
+    lines += diagnosis_lines(plan.get("diagnosis") or {})
     for step in plan["steps"]:
         lines += _with_head(f"{_number(plan, step)} {plan['titles'][step]['title']}: ", step_lines(plan, step))
     lines += _no_database_line(plan)
@@ -114,7 +114,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     return lines + _left_lines(plan)
 
 
-def _diagnosis_lines(diagnosis: dict[str, Any]) -> list[str]:
+def diagnosis_lines(diagnosis: dict[str, Any]) -> list[str]:
     """Return whether a rollback will help; in capitals when it will not, because then there is something else to do."""
     if not diagnosis:
         return []
