@@ -55,7 +55,7 @@ def found() -> dict[str, Path]:
     own = "{}.{}".format(*sys.version_info[:2])
     pythons.setdefault(own, Path(sys._base_executable))  # type: ignore[attr-defined]
     for version, python in pythons.items():
-        argv = [python, "-c", "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"]
+        argv = [str(python), "-c", "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"]
         done = subprocess.run(argv, check=False, capture_output=True, text=True)
         if done.stdout.strip() != version:
             sys.exit(f"{python} is there and cannot be tried as Python {version}: {done.stderr.strip()}")
@@ -116,7 +116,7 @@ def environment(python: str, core: str, *, host: bool) -> Path:
     if (place / "complete").exists():
         return place
     subprocess.run([found()[python], "-m", "venv", "--clear", place], check=True)
-    pip = [place / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    pip: list[str | Path] = [place / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
     alone = ["--no-deps", "--ignore-requires-python"] if host else []
     for wanted in ([*alone, lines[0]], ["--requirement", REQUIREMENTS]):
         subprocess.run([*pip, *wanted], check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
