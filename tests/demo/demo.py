@@ -46,6 +46,7 @@ GOOD, BAD = "v1.0.2", "v1.0.3"
 LABEL = "usdx.rollback.demo"
 LABEL_OF_SOURCES = "usdx.rollback.demo.sources"
 LABEL_OF_PROJECT = "com.docker.compose.project"
+LABEL_OF_MAINTENANCE = "usdx.rollback.maintenance"  # its pages are of no Compose project
 SEEDED_EVENTS = 300
 EVENTS_BEFORE_BACKUP = 10
 SECONDS_OF_A_COMMAND = 600
@@ -310,7 +311,8 @@ def images_of(project: str) -> Iterator[str]:
 def remove_project(project: str) -> None:
     """Remove all that a project has in Docker."""
     demo_only = ["--filter", f"label={LABEL}=true"]
-    remove_each("container", docker("ps", "--all", "--quiet", *of_project(project, *demo_only)), "--force", "--volumes")
+    for filters in (of_project(project, *demo_only), ["--filter", f"label={LABEL_OF_MAINTENANCE}={project}"]):
+        remove_each("container", docker("ps", "--all", "--quiet", *filters), "--force", "--volumes")
     remove_each("volume", docker("volume", "ls", "--quiet", *of_project(project)))
     remove_each("network", docker("network", "ls", "--quiet", *of_project(project)))
     remove_each("image", sorted(set(images_of(project))), "--force")

@@ -195,8 +195,11 @@ def test_down_keeps_base_images_that_another_demo_uses(stack: Stack, tmp_path: P
 
 
 def test_up_again_brings_the_first_state_back(stack: Stack) -> None:
-    """After a rollback by hand ``up`` breaks it again: same port, same commits, new data."""
+    """After a rollback by hand ``up`` breaks it again: same port, same commits, new data, no page of maintenance."""
     before = stack.facts()
+    page = f"usdx-maintenance-{stack.project}-test"
+    label = f"usdx.rollback.maintenance={stack.project}"
+    command("docker", "create", "--name", page, "--label", label, f"{stack.project}-nginx")
     began = time.monotonic()
     stack.up()
     assert time.monotonic() - began < 60
@@ -206,6 +209,7 @@ def test_up_again_brings_the_first_state_back(stack: Stack) -> None:
     assert seen["health"]["version"] == "v1.0.3"
     assert float(seen["statistics"]["total_balance"]) == 3370
     assert len(list(Path(after["backups"]).iterdir())) == 1
+    assert command("docker", "ps", "--all", "--quiet", "--filter", f"label={label}") == "", "a page is left"
 
 
 def test_down_leaves_nothing(stack: Stack) -> None:
