@@ -174,7 +174,7 @@ def test_a_fault_leads_to_a_request_and_a_storm_to_nothing_more(chain: Chain) ->
     assert "Alert: ErrorRate" in body["message"]
     assert "on-call engineer (ann); team lead (bob)" in body["message"]
 
-    for _ in range(20):
+    for _again in range(20):
         assert chain.post(alert("error_rate")) == 200
     assert chain.post(alert("service_down", status="resolved")) == 200
     assert chain.post(alert("service_down"), token="wrong") == 401  # noqa: S106
@@ -280,7 +280,7 @@ def test_with_awx_the_template_of_the_proposal_is_launched_with_what_its_survey_
         child = subprocess.Popen(argv, env=environment_of(tmp_path), cwd=REPOSITORY, stdout=out, stderr=out)
         try:
             wait_for(lambda: post(port, b"{}", "wrong") == 401, "ansible-rulebook listens", log)
-            for _ in range(5):
+            for _again in range(5):
                 assert post(port, alert("error_rate", name="{{ evil }}")) == 200
             wait_for(lambda: any("/jobs/?" in one.path for one in awx.requests), "the job", log)
             post(port, alert("nonsense"))
