@@ -56,7 +56,7 @@ step "docker" tests/demo/docker.sh
 tests/check.sh
 side_by_side sanity package_and_demo
 # Those that take minutes begin first: one that began last would leave the other core idle.
-long=(silenced_run database_decisions credential_rotation rotate_credentials evidence_capture tell_people)
+long=(silenced_run least_privilege database_decisions credential_rotation rotate_credentials evidence_capture tell_people)
 mapfile -t long < <(printf 'tests/integration/test_%s.py\n' "${long[@]}")
 mapfile -t others < <(printf '%s\n' tests/integration/test_*.py | grep -vxFf <(printf '%s\n' "${long[@]}"))
 step "integration tests" pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder "${long[@]}" "${others[@]}"
