@@ -207,7 +207,7 @@ def loss_text(loss: dict[str, Any]) -> str:
         return time
     tables = sorted(loss["tables"].items(), key=lambda item: (-item[1], item[0]))
     if not tables:
-        return f"{time}; no table has more rows than the backup"
+        return f"{time}; no table has more rows than then"
     shown = ", ".join(f"{name} {rows:,}" for name, rows in tables[:_TABLES])
     more = len(tables) - _TABLES
     return f"{time}, among it {loss['rows']:,} rows: {shown}" + (f" and {more} more tables" if more > 0 else "")

@@ -301,9 +301,10 @@ live_rows:
   type: dict
   returned: in check mode
 lost_rows:
-  description: By table, how many rows the live database has more than the backup.
+  description: By table, how many rows the live database has more than the backup; for V(undone), more than when it
+    was restored.
   type: dict
-  returned: in check mode
+  returned: in check mode; for V(undone) where one restore is undone
 queries:
   description: The answers to O(verify_queries), each with C(query), C(value), C(verdict) and C(reason).
   type: list

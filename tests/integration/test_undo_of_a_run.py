@@ -62,6 +62,16 @@ def test_a_run_is_undone_and_the_undo_is_undone(server: Server, live: str, tmp_p
     assert unchanged(server, live, "R", "X")["nothing_to_undo"]
 
 
+def test_a_plan_counts_what_was_written_since(server15: Server, live15: str, tmp_path: Path) -> None:
+    """Rows above those of the restore; a plan of what nobody counted says nothing of rows."""
+    run(server15, live15, backup=write(tmp_path / "b.sql", server15.pg_dump(live15)), run_id="R")
+    assert undo(server15, live15, "R", "U", check=True)["lost_rows"] == {}
+    server15.execute(live15, "INSERT INTO log SELECT * FROM log LIMIT 3; CREATE TABLE more AS SELECT 1")
+    assert undo(server15, live15, "R", "U", check=True)["lost_rows"] == {"public.log": 3, "public.more": 1}
+    undo(server15, live15, "R", "U")
+    assert "lost_rows" not in undo(server15, live15, "U", "V", check=True)
+
+
 def test_what_a_run_did_not_change_is_left_alone(server15: Server, live15: str, tmp_path: Path) -> None:
     backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
     assert unchanged(server15, live15, "R", "U")["nothing_to_undo"]

@@ -539,7 +539,7 @@ def _swap_in(run: _Restore, situation: _Situation, side: Database, *, copied: bo
     mark = {
         "kind": "kept", "database": live.name, "live_oid": side.oid, "at": moment, "run_id": run.options.run_id,
         "sha256": side.mark.get("sha256", ""), "bytes": side.mark.get("bytes"), "backup": run.options.backup,
-        "comment": live.comment, "copied": copied,
+        "comment": live.comment, "copied": copied, "tables": side.mark.get("tables", {}),
     }  # fmt: skip
     swap = Swap(live.name, side.name, kept, write_mark(**mark), live.comment, side.mark)
     return {"old_database": kept, **_change_names(run, swap, side.oid)}
@@ -657,6 +657,8 @@ def _undone(run: _Restore) -> dict[str, Any]:
     first, last = _name_of_displaced(run, live.name, way[0]), way[-1]
     texts = difference.of_undo(live.name, live.oid, last.name, last.oid, first)
     facts: dict[str, Any] = {"changed": True, "old_database": first, "restored_oid": last.oid, "diff": texts}
+    if run.check and len(way) == 1:
+        facts.update(_written_since(run, live, way[0]))
     for number, incoming in enumerate(way):
         if run.check:
             break
@@ -669,6 +671,18 @@ def _undone(run: _Restore) -> dict[str, Any]:
         )
         facts.update(_change_names(run, swap, incoming.oid))
     return _result(run, situation=situation, **facts)
+
+
+def _written_since(run: _Restore, live: Database, kept: Database) -> dict[str, Any]:
+    """Count the rows that the live database has more than when it replaced the kept one, if they were noted."""
+    then = kept.mark.get("tables")
+    if not then or kept.mark.get("kind") != "kept":
+        return {}
+    now = _live_rows(run, live.name)
+    if set(then) == {difference.ALL_TABLES}:
+        now = {difference.ALL_TABLES: sum(now.values())}
+    more = {table: rows - int(then.get(table, 0)) for table, rows in now.items()}
+    return {"live_rows": now, "lost_rows": {table: rows for table, rows in more.items() if rows > 0}}
 
 
 def _nothing_to_undo(run: _Restore, situation: _Situation) -> dict[str, Any]:
