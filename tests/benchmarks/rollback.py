@@ -174,7 +174,14 @@ def measure(demo: stack.Demo, variant: str, number: int, rate: float) -> Measure
 
 def bring_up(options: argparse.Namespace) -> stack.Demo:
     """Bring the demo to the bad release, whatever was there before, and wait until users are served."""
-    stack.up(argparse.Namespace(project=options.project, directory=options.directory, release=BAD, port=None))
+    asked = {
+        "project": options.project,
+        "directory": options.directory,
+        "release": BAD,
+        "port": None,
+        "monitoring": False,
+    }
+    stack.up(argparse.Namespace(**asked))
     demo = stack.known(options.directory)
     stack.wait_for(f"{BAD} at {demo.url}/api/stats", lambda: stack.ask(f"{demo.url}/api/stats")[0] == 200)
     return demo
