@@ -60,7 +60,7 @@ long=(silenced_run least_privilege database_decisions credential_rotation rotate
 mapfile -t long < <(printf 'tests/integration/test_%s.py\n' "${long[@]}")
 mapfile -t others < <(printf '%s\n' tests/integration/test_*.py | grep -vxFf <(printf '%s\n' "${long[@]}"))
 step "integration tests" pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder "${long[@]}" "${others[@]}"
-long=(security_incident cleanup infrastructure_issue refused_database undo rehearse guard reverted_migration resume)
+long=(several_hosts security_incident cleanup infrastructure_issue refused_database undo rehearse guard reverted_migration resume)
 mapfile -t others < <(find molecule -mindepth 2 -maxdepth 2 -name molecule.yml -printf '%h\n' | sed 's|.*/||' | sort |
   grep -vxFf <(printf '%s\n' "${long[@]}"))
 [ "${#others[@]}" -ge 15 ]
