@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Runs a command as the user prod, who may use Docker and has no other right: unshare --mount tests/unprivileged.sh HOME COMMAND...
+# Runs a command as the user prod, who may use Docker and has no other right: unprivileged.sh HOME COMMAND...
 # This repository and its Python may lie in folders that only root enters. Mounts that nobody else sees open them, and add
 # the user to /etc/passwd. No privilege can be gained back, so sudo would not help.
 set -euo pipefail
+# What is mounted below must never be mounted for others, so this script sees to it itself.
+if [ "${1:-}" != --in-mounts-of-its-own ]; then exec unshare --mount --propagation private "$0" --in-mounts-of-its-own "$@"; fi
+shift
 cd "$(dirname "$0")/.."
 home=$1 user=10001
 shift

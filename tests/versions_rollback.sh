@@ -31,12 +31,12 @@ ansible-playbook --version
 demo up --project "usdx-versions-${2//./-}"
 options=(-e version=v1.0.2 -e accept_data_loss=1h -e reason=gate)
 play rollback.yml "${options[@]}" --check --diff
-says '^ *From v1\.0\.3 .* to v1\.0\.2 '
+says 'From v1\.0\.3 .* to v1\.0\.2 '
 serves v1.0.3
 play rollback.yml "${options[@]}"
 says 'Run .*: v1\.0\.3 .* -> v1\.0\.2 '
 serves v1.0.2
 play rollback.yml "${options[@]}"
 says '^demo .* changed=0 '
-play undo.yml
+play undo.yml -e accept_data_loss=1h
 serves v1.0.3

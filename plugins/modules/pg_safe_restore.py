@@ -304,7 +304,7 @@ lost_rows:
   description: By table, how many rows the live database has more than the backup; for V(undone), more than when it
     was restored.
   type: dict
-  returned: in check mode; for V(undone) where one restore is undone
+  returned: in check mode; for V(undone) where one restore is undone whose rows were noted, in up to 200 tables
 queries:
   description: The answers to O(verify_queries), each with C(query), C(value), C(verdict) and C(reason).
   type: list

@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT / "tests" / "demo"))
 import demo as stack  # noqa: E402 - lies in a folder that is no package
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 GOOD, BAD = stack.GOOD, stack.BAD
 STOP = ["docker", "compose", "stop", "webapp", "indexer", "nginx"]
@@ -273,6 +273,20 @@ def report(measured: list[Measured], before: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def on_a_demo(options: argparse.Namespace, work: Callable[[], dict[str, Any]]) -> int:
+    """Keep what a benchmark found if asked, remove its demo whatever happens; return the exit code."""
+    try:
+        found = work()
+        if options.output:
+            options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    except stack.DemoError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 1
+    finally:
+        stack.down(argparse.Namespace(directory=options.directory, all=False))
+    return 0 if found["runs"] else 1
+
+
 # --- command line -----------------------------------------------------------------------------------------------------
 
 
@@ -299,18 +313,12 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, clean up."""
     options = arguments()
-    try:
+
+    def work() -> dict[str, Any]:
         before = machine()
-        measured = measure_all(options)
-        found = report(measured, before)
-        if options.output:
-            options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    except stack.DemoError as error:
-        print(f"benchmark: {error}", file=sys.stderr)
-        return 1
-    finally:
-        stack.down(argparse.Namespace(directory=options.directory, all=False))
-    return 0 if measured else 1
+        return report(measure_all(options), before)
+
+    return on_a_demo(options, work)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
   contain   from the command until no container of the application runs and the page of maintenance is served
   nobody    application_bug.yml, with nobody to tell
-  dead      the same, with three notifiers, a status page, Alertmanager and Grafana that do not answer
+  notifiers the same, with three notifiers and a status page that do not answer
+  dead      the same, and Alertmanager and Grafana do not answer either
 
 The rows run in turn, round after round, on a demo of its own that is removed in the end. It is a benchmark, not a test:
 whatever the numbers, the exit code is 0. It is 1 when nothing could be measured.
@@ -37,11 +38,13 @@ if TYPE_CHECKING:
 ROWS = {
     "contain": "security_incident.yml -e stage=contain",
     "nobody": "application_bug.yml, nobody to tell",
-    "dead": "application_bug.yml, every receiver dead",
+    "notifiers": "application_bug.yml, notifiers and status page dead",
+    "dead": "application_bug.yml, Alertmanager and Grafana dead, too",
 }
 LIMIT = 120.0
 POLL = 0.1
 SERVICE_UNAVAILABLE = 503
+OF_NOTIFIERS = ("rollback_notifiers", "rollback_status_page")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Timed:
 
 @contextlib.contextmanager
 def dead() -> Iterator[dict[str, Any]]:
-    """Give the variables of an inventory whose every receiver accepts and says nothing, or refuses."""
+    """Give the variables of an inventory whose every receiver refuses, or accepts and says nothing."""
     with receivers.hanging_receiver() as hanging, receivers.hanging_receiver() as second:
         ports, everybody = (hanging, second, free_port()), ["team", "users", "stakeholders"]
         url = f"http://127.0.0.1:{hanging}"
@@ -108,12 +111,13 @@ def measure(options: argparse.Namespace, row: str, number: int) -> Timed:
     demo = rollback.bring_up(options)
     if row == "contain":
         return Timed(row, number, *contain(demo))
-    with dead() if row == "dead" else contextlib.nullcontext({}) as variables:
-        return Timed(row, number, *roll_back(demo, variables))
+    with dead() as variables:
+        of_row = {"nobody": (), "notifiers": OF_NOTIFIERS, "dead": tuple(variables)}[row]
+        return Timed(row, number, *roll_back(demo, {name: variables[name] for name in of_row}))
 
 
 def report(measured: list[Timed], before: dict[str, Any]) -> None:
-    """Print the table and the difference."""
+    """Print the table."""
     found = {
         row: [one.seconds for one in measured if one.row == row and not one.rc and one.seconds is not None]
         for row in ROWS
@@ -124,6 +128,19 @@ def report(measured: list[Timed], before: dict[str, Any]) -> None:
     stack.say("Machine: " + ", ".join(f"{name} {value}" for name, value in before.items()))
 
 
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure the rows in turn and print the table; return all of it."""
+    measured: list[Timed] = []
+    before = rollback.machine()
+    for number in range(1, options.rounds + 1):
+        for row in ROWS:
+            measured.append(measure(options, row, number))
+            stack.say(f"round {number}: {row} {measured[-1].seconds} s, exit code {measured[-1].rc}")
+            stack.say("\n".join(measured[-1].last_lines))
+    report(measured, before)
+    return {"machine": before, "runs": [asdict(one) for one in measured]}
+
+
 def main() -> int:
     """Measure, print, clean up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -131,24 +148,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="write everything that was measured to this file, as JSON")
     options = parser.parse_args()
     options.project, options.directory = "usdx-bench-hours", ROOT / ".cache" / "bench-hours"
-    measured: list[Timed] = []
-    try:
-        before = rollback.machine()
-        for number in range(1, options.rounds + 1):
-            for row in ROWS:
-                measured.append(measure(options, row, number))
-                stack.say(f"round {number}: {row} {measured[-1].seconds} s, exit code {measured[-1].rc}")
-                stack.say("\n".join(measured[-1].last_lines))
-        report(measured, before)
-        if options.output:
-            found = {"machine": before, "runs": [asdict(one) for one in measured]}
-            options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    except stack.DemoError as error:
-        print(f"benchmark: {error}", file=sys.stderr)
-        return 1
-    finally:
-        stack.down(argparse.Namespace(directory=options.directory, all=False))
-    return 0 if any(one.rc == 0 for one in measured) else 1
+    return rollback.on_a_demo(options, lambda: measure_all(options))
 
 
 if __name__ == "__main__":

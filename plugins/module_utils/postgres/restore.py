@@ -674,13 +674,14 @@ def _undone(run: _Restore) -> dict[str, Any]:
 
 
 def _written_since(run: _Restore, live: Database, kept: Database) -> dict[str, Any]:
-    """Count the rows that the live database has more than when it replaced the kept one, if they were noted."""
+    """Count the rows that the live database has more than when it replaced the kept one, if they were noted by table.
+
+    A sum of all tables would hide what was added to one of them behind what was deleted from another.
+    """
     then = kept.mark.get("tables")
-    if not then or kept.mark.get("kind") != "kept":
+    if not then or difference.ALL_TABLES in then or kept.mark.get("kind") != "kept":
         return {}
     now = _live_rows(run, live.name)
-    if set(then) == {difference.ALL_TABLES}:
-        now = {difference.ALL_TABLES: sum(now.values())}
     more = {table: rows - int(then.get(table, 0)) for table, rows in now.items()}
     return {"live_rows": now, "lost_rows": {table: rows for table, rows in more.items() if rows > 0}}
 
