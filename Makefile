@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docker demo demo-down check test versions docs drill execution-environment bench-rollback bench-restore bench-cutover bench-worst-hours clean
+.PHONY: help setup docker demo demo-down check test versions docs drill execution-environment bench bench-restore bench-cutover bench-worst-hours clean
 
 help: ## show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -38,16 +38,17 @@ docs: setup ## build the site of the documents and of the reference in .cache/do
 	@docs/site/build.sh
 
 drill: setup docker ## the drills that take an hour: SSH cut, daemon restarted, server killed, controller killed in each step and 40 times
-	@$(VENV)/pytest --quiet tests/drills
+	@$(VENV)/pytest --quiet --timeout 0 tests/drills
+	@$(VENV)/pytest --quiet --timeout 0 -m long tests/integration
 	@$(VENV)/python tests/drills/killed_controller.py --scenario application_bug --each-step
 	@$(VENV)/python tests/drills/killed_controller.py --scenario database_migration --each-step
 	@$(VENV)/python tests/drills/killed_controller.py --scenario database_migration --kills 40
 
 execution-environment: setup docker ## build the execution environment, and roll the demo back from inside it
-	@$(VENV)/pytest --quiet -s tests/drills/test_execution_environment.py
+	@$(VENV)/pytest --quiet --timeout 0 -s tests/drills/test_execution_environment.py
 
-bench-rollback: setup docker ## measure the outage of a rollback against the runbook's own commands
-	@$(VENV)/python tests/benchmarks/rollback.py
+bench: setup docker ## measure a rollback against the runbook's own commands and other collections: table, JSON and chart in .cache/bench/results
+	@$(VENV)/python tests/benchmarks/all_in_one.py
 
 bench-restore: setup docker ## measure a restore against psql and pg_restore, and what clients see of it
 	@$(VENV)/python tests/benchmarks/restore.py

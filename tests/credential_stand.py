@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,16 +14,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from ansible_collections.usdx.rollback.plugins.module_utils import environment_file, redis_server, secret_value
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.connection import container_address
-from harness import REPOSITORY, command
 from postgres_servers import image_of
-from stacks import Stack
+from stacks import Stack, demo_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 ADMIN, ADMIN_PASSWORD, DATABASE = "admin", "admin-Secret-0", "shop"
-REDIS_IMAGE = "usdx-it/redis:1"
 COMPOSE = """\
 services:
   db:
@@ -42,14 +39,6 @@ CREATE ROLE {0}_owner NOLOGIN; CREATE ROLE {0}_a LOGIN PASSWORD '{1}' IN ROLE {0
 CREATE ROLE {0}_b NOLOGIN IN ROLE {0}_owner;
 ALTER ROLE {0}_a SET role = {0}_owner; ALTER ROLE {0}_b SET role = {0}_owner;
 """
-
-
-def redis_image() -> str:
-    """Build the image of Redis, once; it stays as a cache."""
-    if subprocess.run(["docker", "image", "inspect", REDIS_IMAGE], capture_output=True, check=False).returncode:
-        folder = REPOSITORY / "tests" / "demo" / "images" / "redis"
-        command("docker", "build", "--quiet", "--tag", REDIS_IMAGE, str(folder))
-    return REDIS_IMAGE
 
 
 @dataclass
@@ -85,7 +74,7 @@ class Stand:
         """Start the project, and wait until both servers answer."""
         text = COMPOSE.format(
             postgres=image_of(self.version),
-            redis=redis_image(),
+            redis=demo_image("redis"),
             admin=ADMIN,
             database=DATABASE,
             password=ADMIN_PASSWORD,

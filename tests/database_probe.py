@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from postgres_servers import Server
 
 SECONDS_TO_BEGIN = 30
-PAUSE = 0.002
+ORDER = {"looping": 1, "holding": 0, "query": "SELECT 1", "pause": 0.002}
 
 
 @dataclass
@@ -94,10 +94,20 @@ class Seen:
 
 @contextlib.contextmanager
 def probing(server: Server, db: str, *, looping: int = 1, holding: int = 0, query: str = "SELECT 1") -> Iterator[Seen]:
-    """Let clients ask until the block is left; it begins when every one of them has had an answer."""
+    """Let clients of a server ask until the block is left."""
     login = {"host": server.host, "port": server.port, "user": server.user, "password": server.password, "dbname": db}
-    order = {"login": login, "looping": looping, "holding": holding, "query": query}
     argv = [sys.executable, str(Path(__file__).resolve())]
+    with asking(argv, login, looping=looping, holding=holding, query=query) as seen:
+        yield seen
+
+
+@contextlib.contextmanager
+def asking(argv: Sequence[str], login: dict[str, Any], **order: Any) -> Iterator[Seen]:
+    """Let clients ask until the block is left; it begins when every one of them has had an answer.
+
+    ``argv`` runs this file; ``order`` says how many clients there are, and what they ask.
+    """
+    order = ORDER | order | {"login": login}
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdin
     assert process.stdout
@@ -136,7 +146,7 @@ class _Asker(threading.Thread):
         """Ask until the end."""
         while not self._ended.is_set():
             self._attempt()
-            self._ended.wait(PAUSE)
+            self._ended.wait(self._order["pause"])
         if self._last_success:
             self._note_gap(time.monotonic())
         self.seen.errors = dict(self._told)

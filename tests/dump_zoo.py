@@ -52,7 +52,8 @@ END $$;
 EXTENSION = r"""
 CREATE SCHEMA zoo_settings;
 CREATE SEQUENCE zoo_settings.numbers;
-CREATE TABLE zoo_settings.setting (name text PRIMARY KEY, value text, ours boolean NOT NULL DEFAULT false);
+CREATE TABLE zoo_settings.setting (name text PRIMARY KEY, value text, ours boolean NOT NULL DEFAULT false,
+  CHECK (pg_catalog.pg_sleep(0.1)::text = ''));
 INSERT INTO zoo_settings.setting VALUES ('shipped', 'with the extension', true);
 CREATE TABLE zoo_settings.detail (name text REFERENCES zoo_settings.setting, line integer);
 SELECT pg_catalog.pg_extension_config_dump('zoo_settings.setting', 'WHERE NOT ours');
@@ -660,8 +661,8 @@ ANALYZE;
 """
 
 
-def scale_database(server: Server, db: str, megabytes: int) -> int:
+def scale_database(server: Server, db: str, megabytes: int, schema: str = "public") -> int:
     """Fill a database up to about this size on disk, indexes included; return its size in bytes."""
     events = max(1, megabytes * 1_000_000 // BYTES_OF_AN_EVENT)
-    server.psql(db, _SCALE.format(events=events, pools=max(1, events // 100)))
+    server.psql(db, f"SET search_path = {schema};" + _SCALE.format(events=events, pools=max(1, events // 100)))
     return int(server.value(db, "SELECT pg_database_size(current_database())"))

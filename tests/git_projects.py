@@ -1,16 +1,15 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real git repositories for tests, and a ``run`` with the contract of ``border.command_runner``."""
+"""Real git repositories for tests, as operators make them."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.usdx.rollback.plugins.module_utils.checkout import Options, release_checkout
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
 from harness import command
 
 if TYPE_CHECKING:
@@ -21,21 +20,6 @@ WHO = {
     "GIT_COMMITTER_EMAIL": "a@localhost", "GIT_ALLOW_PROTOCOL": "file:git:ssh",
     "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*",
 }  # fmt: skip
-
-
-def run(
-    argv: list[str],
-    cwd: str | None = None,
-    environment: dict[str, str] | None = None,
-    timeout: float | None = None,
-) -> tuple[int, str, str]:
-    """Run a command as ``border.command_runner`` does, without Ansible."""
-    limit = [] if timeout is None else ["timeout", "--kill-after=5", str(timeout)]
-    done = subprocess.run(
-        limit + argv, cwd=cwd, env={**os.environ, **(environment or {})}, check=False, capture_output=True,
-        text=True, errors="surrogateescape", stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
 
 
 def git(tree: Path, *arguments: str) -> str:

@@ -9,13 +9,16 @@ import contextlib
 import io
 import os
 import secrets
+import shutil
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+from container_shell import ContainerShell
 from harness import REPOSITORY, free_port
 from psycopg2 import sql
 
@@ -52,7 +55,10 @@ _IN_THE_WAY = (
 )
 _LABEL = "usdx.rollback.test"
 _OWNER = "usdx.rollback.test.owner"
+_EXCHANGED = "usdx.rollback.test.exchange"
 _SERVICE = "db"
+_COMMANDS_AS = "postgres"
+_EXCHANGE = "/exchange"
 
 
 class ServerError(Exception):
@@ -62,9 +68,14 @@ class ServerError(Exception):
 def docker(*argv: str, given: bytes | None = None, check: bool = True) -> subprocess.CompletedProcess[bytes]:
     """Run docker with bytes on its standard input."""
     done = subprocess.run(["docker", *argv], input=given or b"", capture_output=True, check=False)
-    if check and done.returncode:
+    return _good(done, "docker", *argv) if check else done
+
+
+def _good(done: subprocess.CompletedProcess[bytes], *argv: str) -> subprocess.CompletedProcess[bytes]:
+    """Return what a command did, unless it failed."""
+    if done.returncode:
         told = (done.stdout[-2000:] + b"\n" + done.stderr[-4000:]).decode(errors="replace")
-        raise ServerError(f"docker {' '.join(argv)} returned {done.returncode}\n{told}")
+        raise ServerError(f"{' '.join(argv)} returned {done.returncode}\n{told}")
     return done
 
 
@@ -73,14 +84,19 @@ def docker(*argv: str, given: bytes | None = None, check: bool = True) -> subpro
 
 @dataclass
 class Server:
-    """A running server whose only superuser is ``usdx``; no role is named postgres."""
+    """A running server whose only superuser is ``usdx``; no role is named postgres.
+
+    ``exchange`` is a directory of its container and of this machine; without it each command there starts a shell.
+    """
 
     version: int
     container: str
     port: int
     password: str = field(repr=False)
+    exchange: Path | None = None
     host: str = "127.0.0.1"
     user: str = USER
+    _shells: list[ContainerShell] = field(default_factory=list, repr=False)
 
     # --- asking it ---
 
@@ -149,7 +165,28 @@ class Server:
 
     def inside(self, *argv: str, given: bytes | None = None, user: str = "postgres") -> bytes:
         """Run a command in the container, without a terminal; return what it printed."""
-        return docker("exec", "--interactive", "--user", user, self.container, *argv, given=given).stdout
+        if user != _COMMANDS_AS or self.exchange is None:
+            return docker("exec", "--interactive", "--user", user, self.container, *argv, given=given).stdout
+        shell = self._shells.pop() if self._shells else self._new_shell(self.exchange)
+        try:
+            done = shell.run(argv, given or b"")
+        except OSError as error:
+            shell.end()
+            raise ServerError(f"{self.container}: {error}") from error
+        self._shells.append(shell)
+        return _good(done, self.container, *argv).stdout
+
+    def _new_shell(self, exchange: Path) -> ContainerShell:
+        """Return one more shell in the container; a test may have as many commands at once as it likes."""
+        name = secrets.token_hex(4)
+        place = exchange / name
+        place.mkdir()
+        place.chmod(0o777)  # for the user of the container; the directory around it is private
+        return ContainerShell(self.container, _COMMANDS_AS, place, f"{_EXCHANGE}/{name}")
+
+    def _end_shells(self) -> None:
+        while self._shells:
+            self._shells.pop().end()
 
     def logs(self) -> str:
         """Return what the server has logged."""
@@ -160,11 +197,13 @@ class Server:
         """End the server as ``pg_ctl stop -m immediate`` does: the next start recovers from the log."""
         docker("kill", "--signal", "QUIT", self.container)
         docker("wait", self.container)
+        self._end_shells()
 
     def kill(self) -> None:
         """Kill every process of the server at once, as a power cut does for them."""
         docker("kill", "--signal", "KILL", self.container)
         docker("wait", self.container)
+        self._end_shells()
 
     def start(self) -> None:
         """Start the container again, on the same port, and wait until it answers."""
@@ -191,6 +230,9 @@ class Server:
     def remove(self) -> None:
         """Remove the container with its data, running or not."""
         docker("rm", "--force", "--volumes", self.container, check=False)
+        self._end_shells()
+        if self.exchange:
+            shutil.rmtree(self.exchange.parent, ignore_errors=True)
 
     # --- what is in it ---
 
@@ -277,9 +319,9 @@ def labels() -> list[str]:
 
 def remove_orphans() -> None:
     """Remove servers whose test run was killed before it could; those of a run that still lives are left alone."""
-    wanted = f'{{{{.ID}}}} {{{{.Label "{_OWNER}"}}}}'
+    wanted = f'{{{{.ID}}}} {{{{.Label "{_OWNER}"}}}} {{{{.Label "{_EXCHANGED}"}}}}'
     listed = docker("ps", "--all", "--no-trunc", "--filter", f"label={_OWNER}", "--format", wanted).stdout.decode()
-    for container, space, pid, began in (line.split() for line in listed.splitlines()):
+    for container, space, pid, began, *exchange in (line.split() for line in listed.splitlines()):
         if space != str(Path("/proc/self/ns/pid").readlink()):
             continue
         try:
@@ -288,6 +330,16 @@ def remove_orphans() -> None:
             alive = False
         if not alive:
             docker("rm", "--force", "--volumes", container, check=False)
+            for place in exchange:
+                shutil.rmtree(Path(place).parent, ignore_errors=True)
+
+
+def _exchange() -> Path:
+    """Return a new directory for files that host and container exchange, in one that others cannot enter."""
+    place = Path(tempfile.mkdtemp(prefix="usdx-it-exchange-"), "exchange")
+    place.mkdir()
+    place.chmod(0o711)  # for the user of the container
+    return place
 
 
 def _run(server: Server, settings: Mapping[str, str], extra: list[str]) -> None:
@@ -295,6 +347,7 @@ def _run(server: Server, settings: Mapping[str, str], extra: list[str]) -> None:
     argv = ["run", "--detach", "--name", server.container, *labels()]
     for key, value in {"project": server.container, "service": _SERVICE, "oneoff": "False"}.items():
         argv += ["--label", f"com.docker.compose.{key}={value}"]
+    argv += ["--volume", f"{server.exchange}:{_EXCHANGE}", "--label", f"{_EXCHANGED}={server.exchange}"]
     argv += ["--publish", f"{server.host}:{server.port}:5432", "--shm-size", "1g"]
     argv += ["--env", f"POSTGRES_USER={server.user}", "--env", f"POSTGRES_PASSWORD={server.password}"]
     argv += ["--env", f"POSTGRES_DB={MAINTENANCE}"]
@@ -309,24 +362,28 @@ def running_server(
     version: int,
     *,
     crash_safe: bool = False,
-    tmpfs_megabytes: int | None = None,
+    tmpfs_megabytes: int = 4000,
     tablespace_megabytes: int | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """Give a server of its own to the block, and remove it after, whatever happens.
 
-    ``crash_safe`` leaves fsync on, for tests that end the server the hard way. ``tmpfs_megabytes`` puts the data on a
-    disk of that size, for tests that fill it: the server panics then, because its log is there too, and it loses its
-    data when it stops. ``tablespace_megabytes`` gives it a tablespace ``small`` on a disk of that size: a database
-    in it can run out of space (53100) without harm to the server.
+    ``crash_safe`` leaves fsync on and the data on a real disk, for tests that end the server the hard way. Else it lies
+    in memory, and is lost when the server stops: ext4 takes long to find a place for the files of a database where
+    others were just removed. ``tmpfs_megabytes`` says how much there may be, for tests that fill the disk: the server
+    panics then, because its log is there too. ``tablespace_megabytes`` gives it a tablespace ``small`` on a disk of
+    that size: a database in it can run out of space (53100) without harm to the server.
     """
     remove_orphans()
     name = f"usdx-it-postgres{version}-{secrets.token_hex(4)}"
-    server = Server(version=version, container=name, port=free_port(), password=secrets.token_urlsafe(18))
+    server = Server(
+        version=version, container=name, port=free_port(), password=secrets.token_urlsafe(18),
+        exchange=_exchange(),
+    )  # fmt: skip
     atexit.register(server.remove)
     try:
         extra: list[str] = []
-        if tmpfs_megabytes:
+        if not crash_safe:
             # On a folder that the image has, a tmpfs would get that folder's mode, but not its owner.
             extra += ["--tmpfs", f"/small:rw,mode=0777,size={tmpfs_megabytes}m", "--env", "PGDATA=/small/cluster"]
         if tablespace_megabytes:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +18,11 @@ from ansible_collections.usdx.rollback.plugins.module_utils.errors import Rollba
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.names import read_mark
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import login_of
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.restore import restore
-from harness import REPOSITORY
+from harness import COLLECTIONS
 from postgres_servers import MAINTENANCE, Server
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 DEFAULTS: dict[str, Any] = {
@@ -104,6 +106,25 @@ def database_state(server: Server, database: str) -> list[Any]:
     )
 
 
+@contextmanager
+def owning(server: Server, live: str, *member_of: str) -> Iterator[dict[str, Any]]:
+    """Give the login of a role that owns the live database of ``SCHEMA`` and is no superuser."""
+    role = f"{live}_owner"
+    grants = "".join(f"GRANT {one} TO {role};" for one in member_of)
+    server.psql(
+        MAINTENANCE,
+        f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'x'; {grants} ALTER DATABASE {live} OWNER TO {role};",
+    )
+    tables = "".join(f"ALTER TABLE {table} OWNER TO {role};" for table in ("users", "pools", "log"))
+    server.psql(live, f"{tables} ALTER FUNCTION total() OWNER TO {role}; GRANT CREATE ON SCHEMA public TO {role};")
+    try:
+        yield {"login_user": role, "login_password": "x"}
+    finally:
+        for one in server.databases(live):
+            server.drop_database(one)
+        server.execute(MAINTENANCE, f"DROP ROLE {role}")
+
+
 CALL = """
 import json, sys
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
@@ -135,7 +156,7 @@ def started(server: Server, database: str, before: str = "", **given: Any) -> su
         argv,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY / ".ansible/collections")},
+        env=os.environ | {"PYTHONPATH": str(COLLECTIONS)},
     )
 
 

@@ -10,7 +10,7 @@ import secrets
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from harness import BASE_IMAGE, command
+from harness import BASE_IMAGE, REPOSITORY, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,15 @@ def build_image() -> None:
     dockerfile = f'FROM {BASE_IMAGE}\nCOPY service /service\nENTRYPOINT ["/service"]\nCMD ["serve"]\n'
     tar = _tar({"Dockerfile": (dockerfile, 0o644), "service": (_SCRIPT, 0o755)})
     subprocess.run(["docker", "build", "--quiet", "--tag", IMAGE, "-"], input=tar, check=True, capture_output=True)
+
+
+def demo_image(name: str) -> str:
+    """Build an image of the demo if it is missing, and return its name; it stays as a cache."""
+    image = f"usdx-demo/{name}"
+    if subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode:
+        folder = REPOSITORY / "tests" / "demo" / "images" / name
+        command("docker", "build", "--quiet", "--tag", image, str(folder))
+    return image
 
 
 def _tar(files: dict[str, tuple[str, int]]) -> bytes:

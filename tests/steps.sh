@@ -6,7 +6,8 @@
 step() {
   local name=$1 began=$SECONDS log status=0
   shift
-  log=$(mktemp)
+  mkdir -p .cache/steps
+  log=$(mktemp "$PWD/.cache/steps/${name//[ \/]/_}.XXXXXX")
   "$@" >"$log" 2>&1 || status=$?
   if [ "$status" != 0 ]; then
     cat "$log"
@@ -17,6 +18,18 @@ step() {
   # What a test runner counted stays visible, so that a run that tested nothing cannot look like one that passed.
   printf '%-34s %4d s  %s\n' "$name" $((SECONDS - began)) "$(grep -hE '^[=]* ?[0-9]+ passed' "$log" | tail -1 | tr -d '=' || true)"
   rm -f "$log"
+}
+
+# What a script that was ended from outside has to say of the steps that had not ended.
+unfinished_steps() {
+  local log
+  for log in .cache/steps/*; do
+    if [ -e "$log" ]; then
+      log=${log##*/}
+      printf '%s had not ended; the end of its output:\n' "${log%.*}"
+      tail -n 40 ".cache/steps/$log"
+    fi
+  done
 }
 
 # Two functions at once, each of which keeps one core busy. Neither may count on 'set -e': join its steps with &&.

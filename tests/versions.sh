@@ -14,7 +14,7 @@ PATH="$PWD/.venv/bin:$(.venv/bin/python tests/versions.py path)"
 export PATH ANSIBLE_CONFIG="$PWD/ansible.cfg" PYTHONDONTWRITEBYTECODE=1
 
 # These ask for the part of Ansible, or for tools, that a controller has. Reports are written there, with its Jinja.
-controller_tests=(--ignore=tests/unit/test_{awx,completeness,execution_environment,rulebook,run_report,screen}.py)
+controller_tests=(--ignore=tests/unit/test_{awx,chart,completeness,execution_environment,here,rulebook,run_report,screen,small_program}.py)
 
 units() {
   local place=$1

@@ -11,38 +11,40 @@ import os
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import filter_loader
 from ansible_collections.usdx.rollback.plugins.module_utils import controller, lock
+from ansible_collections.usdx.rollback.plugins.modules.run_lock import ARGUMENTS
+from ansible_collections.usdx.rollback.plugins.plugin_utils.loaded_filters import load_filters
+from ansible_collections.usdx.rollback.plugins.plugin_utils.small_program import SmallProgram, WithProgram
 
-# ansible-playbook forks a process for each task, and what that one imports is lost with it. This file is imported by
-# the one that forks, so the filters are loaded here once, and not in each task of a run that uses one: 0.1 s each time.
-filter_loader.get("usdx.rollback.evidence")
+load_filters()  # a run that is limited to some hosts, or a play of one's own, has no task before this one that does it
 
 # Each round judges one holder. A holder that changes meanwhile is judged anew; one after the other is at work then.
 ROUNDS = 3
 
 
-class ActionModule(ActionBase):
+class ActionModule(WithProgram):
     """The module decides, for it alone sees the lock while nobody can change it."""
 
-    _supports_check_mode = True
-    _supports_async = False
+    PROGRAM = SmallProgram("lock.lock_as_asked")
+    ARGUMENTS = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the result of the module."""
-        super().run(tmp, task_vars)
+    def call(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of the module, called anew when it could not see whether a holder lives."""
         place = controller.here()
-        facts = controller.facts_of(_controller(), _user(task_vars or {}), _job(task_vars or {}), place)
-        arguments = {**self._task.args, "controller": facts, "judged": None}
+        facts = controller.facts_of(_controller(), _user(task_vars), _job(task_vars), place)
+        arguments = {**arguments, "controller": facts, "judged": None}
         result: dict[str, Any] = {}
         for _round in range(ROUNDS):
-            result = self._execute_module(module_args=arguments, task_vars=task_vars)
+            result = super().call(arguments, task_vars)
             judged = _judged(result, place)
             if judged is None or judged == arguments["judged"]:
                 break
             arguments["judged"] = judged
         return result
+
+    def handed_over(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the function."""
+        return {**options, "check": self._task.check_mode}
 
 
 def _judged(result: dict[str, Any], place: controller.Place) -> dict[str, Any] | None:

@@ -21,9 +21,9 @@ class FilterModule:
         functions = (
             follow_up.follow_up,
             follow_up.follow_up_actions,
+            follow_up.follow_up_facts,
             follow_up.follow_up_lines,
             follow_up.new_issues,
-            follow_up.new_ticks,
             follow_up.run_to_follow,
             follow_up.with_issues,
         )

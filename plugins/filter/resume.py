@@ -21,6 +21,8 @@ class FilterModule:
         functions = (
             resume.database_changed_at,
             resume.done_steps,
+            resume.skip_events,
+            resume.steps_to_do,
             forecast.outage_forecast,
             resume.images_before,
             resume.is_settled,

@@ -376,7 +376,7 @@ def _covered(plan: dict[str, Any], accept_data_loss: object) -> list[Any]:
     # Who goes on with a run does not lose more than was approved when it is the same or less.
     approved = _lost(plan.get("approved") or {})
     lost = approved if set(lost) <= set(approved) else lost
-    reverts = (results.get("revert_migrations") or {}).get("commands") or []
+    reverts = (results.get("revert_migrations") or {}).get("command_lines") or []
     return [
         *[str(plan[key]) for key in ("project", "host", "scenario")],
         str((plan["checkout"].get("before") or {}).get("commit") or ""),
@@ -388,7 +388,7 @@ def _covered(plan: dict[str, Any], accept_data_loss: object) -> list[Any]:
             str((database.get("preview") or {}).get("sha256") or backup.get("sha256") or ""),
         ],
         lost,
-        [[str(word) for word in (one.get("revert_migrations_command") or {}).get("argv", [])] for one in reverts],
+        [[str(word) for word in argv] for argv in reverts],
         str(accept_data_loss).strip().lower(),
         [[str(name) for name in group] for group in (results.get("stop_services") or {}).get("order") or []],
     ]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .approval import CONDITIONS, ROLES, conditions
+from .database_decision import DECISIONS
 from .security_incident import STAGES
 
 NOT_GIVEN = "not given"
@@ -28,6 +29,7 @@ _FIRST = ("stage", "maintenance", "run", "version", "reason", "trigger", "approv
 _NEEDS = {
     "version": "prepare_release",
     "stop_first": "prepare_release",
+    "rolling": "prepare_release",
     "accept_data_loss": "prepare_database",
 }
 # A guard asks nobody for approval and changes nothing that could be taken back.
@@ -37,9 +39,14 @@ _NOT_IN_A_GUARD = ("trigger", "approved_by", "approved_plan", "on_failure", "obs
 _CHOICES: dict[str, tuple[str, ...]] = {
     "trigger": tuple(CONDITIONS),
     "stage": STAGES,
+    "database": DECISIONS,
+    "stop_first": ("true", "false"),
+    "rolling": ("true", "false"),
     "false_alarm": ("true", "false"),
     "create_issues": ("true", "false"),
 }
+# A copy has no database that an earlier run has kept.
+_REFUSED_CHOICES = {("rehearse", "database"): ("undo",)}
 _TARGET = {
     "name": "target",
     "description": "Hosts or groups of the inventory. By default rollback_app.",
@@ -95,7 +102,7 @@ def typed_options(plays: list[dict[str, Any]], parts: Mapping[str, Any]) -> list
             name = _typed_name(spec)
             fed = str({**parts["defaults"].get(role, {}), **fed_by}.get(key, "")) if entry == MAIN else name
             if name and name not in found and _is_fed(name, fed, role, steps):
-                found[name] = _option(name, spec, fed)
+                found[name] = _option(name, spec, fed, _REFUSED_CHOICES.get((role, name), ()))
     if any("target | default" in str(play.get("hosts", "")) for play in plays):
         found["target"] = dict(_TARGET)
     return list(found.values())
@@ -153,8 +160,8 @@ def _is_fed(name: str, fed: str, role: str, steps: set[str]) -> bool:
     return bool(re.search(rf"\b{name}\b" if role == "run" else rf"(?<![.\w]){name}\b", fed))
 
 
-def _option(name: str, spec: Mapping[str, Any], fed: str) -> dict[str, Any]:
-    choices = [str(choice) for choice in spec.get("choices", _CHOICES.get(name, ()))]
+def _option(name: str, spec: Mapping[str, Any], fed: str, refused: tuple[str, ...]) -> dict[str, Any]:
+    choices = [str(choice) for choice in spec.get("choices", _CHOICES.get(name, ())) if choice not in refused]
     choices = choices or (["true", "false"] if spec.get("type") == "bool" else [])
     # What is read from run_inputs may be left out; the others have a default of their own that is a choice.
     literal = re.search(rf"(?<![.\w]){name} \| default\('(\w+)'", fed)

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import RollbackError
@@ -43,32 +41,3 @@ def carry_out(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> None
 def _warn(module: AnsibleModule, facts: dict[str, Any]) -> None:
     for warning in facts.pop("warnings", []):
         module.warn(plain(warning))
-
-
-def command_runner(module: AnsibleModule) -> Callable[..., tuple[int, str, str]]:
-    """Return ``run(argv, cwd=None, environment=None, timeout=None) -> (rc, stdout, stderr)`` for the typed logic.
-
-    ``argv`` is a list, never a shell line. ``timeout`` is in seconds and is kept by timeout(1) of coreutils, which
-    ends the whole process group and returns 124; ``AnsibleModule.run_command`` has no limit of its own.
-    Commands get no standard input: one that asks gets its default answer instead of waiting for a terminal.
-    """
-    with Path(os.devnull).open("rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-
-    def run(
-        argv: list[str],
-        cwd: str | None = None,
-        environment: dict[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> tuple[int, str, str]:
-        limit = [] if timeout is None else ["timeout", "--kill-after=5", str(timeout)]
-        outcome: tuple[int, str, str] = module.run_command(
-            limit + argv,
-            cwd=cwd,
-            environ_update=environment or {},
-            errors="surrogateescape",
-            expand_user_and_vars=False,  # else a '$' or '~' in an argument would mean something
-        )
-        return outcome
-
-    return run

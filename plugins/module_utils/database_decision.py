@@ -113,12 +113,13 @@ def _auto(evidence: dict[str, Any]) -> dict[str, Any]:
 
 
 _DECISIONS = {
-    "skip": lambda _evidence: _decided(SKIP, "asked"),
     "auto": _auto,
+    "skip": lambda _evidence: _decided(SKIP, "asked"),
     "revert": _revert,
     "restore": _restore,
     "undo": _undo,
 }
+DECISIONS = tuple(_DECISIONS)
 
 
 def _same(evidence: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import RollbackError
 
@@ -59,6 +59,18 @@ def raw_values(text: str, names: list[str]) -> dict[str, str | None]:
         if match and match[1] in found:
             found[match[1]] = match[2]
     return found
+
+
+def set_as_asked(options: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """Set the variables in the file, as the options of the module say it; return them as before and as after."""
+    variables = {name: None if value is None else str(value) for name, value in options["variables"].items()}
+    check_variables(variables)
+    text = read_file(options["path"])
+    before = read_variables(text, list(variables))
+    changed = before != variables
+    if changed and not check:
+        replace_file(options["path"], set_variables(text, variables))
+    return {"changed": changed, "before": before, "after": variables, "diff": {"before": before, "after": variables}}
 
 
 def set_variables(text: str, variables: Mapping[str, str | None]) -> str:

@@ -14,6 +14,8 @@ from .report_text import GUARD
 from .security_incident import RELEASE
 
 BY_A_MACHINE = "follow_up"
+LATE = "late"
+MANUAL_CHECK = "Manual check: "
 _HOUR, _DAY, _WEEK = 1, 24, 168
 # The runbook's post-rollback actions. ``check`` names what a machine can see.
 ACTIONS: list[dict[str, Any]] = [
@@ -84,7 +86,7 @@ def follow_up_actions(run: dict[str, Any], actions: list[dict[str, Any]] | None 
     After a guard they are those of the deployment.
     """
     left = [
-        {"name": f"Manual check: {one['name']}", "owner": "on_call", "hours": _HOUR}
+        {"name": f"{MANUAL_CHECK}{one['name']}", "owner": "on_call", "hours": _HOUR}
         for step in ("verify_release", "check_readiness")
         for one in _facts(run, step).get("checklist", [])
         if one.get("state") != DONE
@@ -99,7 +101,7 @@ def follow_up_lines(rows: list[dict[str, Any]], run: dict[str, Any]) -> list[str
     """Return what a person reads, with the numbers that are typed to tick."""
     lines = [f"Run {run['run_id']}, to {run['version']}, ended {_day(parse_time(run['ended']))}"]
     for number, row in enumerate(rows, 1):
-        state = "done" if row["state"] == DONE else "LATE" if row["late"] else OPEN
+        state = _standing(row).replace(LATE, LATE.upper())
         told = f"{number:>2} {state:<4} due {row['due']}  {row['name']}, {row['owner']}"
         told += f"; by {row['by']}" if row["by"] else ""
         told += f": {row['note']}" if row["note"] else ""
@@ -112,9 +114,19 @@ def follow_up_lines(rows: list[dict[str, Any]], run: dict[str, Any]) -> list[str
     return lines
 
 
-def new_ticks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what the journal does not have yet."""
-    return [{key: row[key] for key in ("name", "state", "by", "note")} for row in rows if row["new"]]
+def follow_up_facts(rows: list[dict[str, Any]], run: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of an event: ``items``, what is done and new, and ``actions``, how all stand.
+
+    Empty when the journal of the run has all of it.
+    """
+    items = [{key: row[key] for key in ("name", "state", "by", "note")} for row in rows if row["new"]]
+    actions = [{key: row[key] for key in ("name", "owner", "due")} | {"state": _standing(row)} for row in rows]
+    told = [event["facts"]["actions"] for event in _notes(run) if "actions" in event["facts"]]
+    return {"items": items, "actions": actions} if items or [actions] != told[-1:] else {}
+
+
+def _standing(row: dict[str, Any]) -> str:
+    return DONE if row["state"] == DONE else LATE if row["late"] else OPEN
 
 
 def new_issues(results: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -122,8 +134,12 @@ def new_issues(results: list[dict[str, Any]]) -> list[dict[str, str]]:
 
     ``results`` are those of the module project_command in a loop over rows.
     """
-    made = [one for one in results if one.get("verdict") == "passed" and one.get("rc") is not None]
-    return [{"name": one["follow_up_action"]["name"], "issue": _last_line(one["stdout"])} for one in made]
+    ran = [(row["follow_up_action"], one) for row in results for one in row.get("results", [])]
+    return [
+        {"name": action["name"], "issue": _last_line(one["stdout"])}
+        for action, one in ran
+        if one.get("verdict") == "passed" and one.get("rc") is not None
+    ]
 
 
 def with_issues(rows: list[dict[str, Any]], made: list[dict[str, str]]) -> list[dict[str, Any]]:
@@ -159,14 +175,18 @@ def _state(
 
 def _noted(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what was noted as done after the end of a run."""
-    noted = [event["facts"].get("items", []) for event in run.get("events", []) if event["event"] == "follow_up"]
+    noted = [event["facts"].get("items", []) for event in _notes(run)]
     return {item["name"]: item for items in noted for item in items if item.get("state") == DONE}
 
 
 def _issues(run: dict[str, Any]) -> dict[str, str]:
     """Return the issues that were made after the end of a run, by the name of the action."""
-    noted = [event["facts"].get("issues", []) for event in run.get("events", []) if event["event"] == "follow_up"]
+    noted = [event["facts"].get("issues", []) for event in _notes(run)]
     return {made["name"]: made["issue"] for issues in noted for made in issues}
+
+
+def _notes(run: dict[str, Any]) -> list[dict[str, Any]]:
+    return [event for event in run.get("events", []) if event["event"] == "follow_up"]
 
 
 def _look(action: dict[str, Any], run: dict[str, Any], seen: dict[str, Any]) -> tuple[bool, str]:

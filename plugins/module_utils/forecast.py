@@ -18,11 +18,11 @@ _RUNS = 5
 def outage_of(run: dict[str, Any]) -> float | None:
     """Return the seconds from the begin of the stop to the end of the start of a run; nothing where it did not do both.
 
-    A run that was resumed waited for a person, so it does not count.
+    A run that was resumed waited for a person, so it does not count; nor does one that let services serve meanwhile.
     """
     steps = {step["name"]: step for step in run["steps"] if step["state"] == "done"}
     stop, start = steps.get("stop_services"), steps.get("start_services")
-    if run["state"] != "succeeded" or run["resumed"] or not stop or not start:
+    if run["state"] != "succeeded" or run["resumed"] or run.get("not_stopped") or not stop or not start:
         return None
     return seconds_between(stop["start"], start["end"])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checkout, release_tree, saved_work
+from .checkout import Options
 from .errors import RollbackError
 from .git import Git
 from .patched_release import place
@@ -18,7 +19,7 @@ from .release_choice import Choice, Named, Remote
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .checkout import Options, Plan, Snapshot
+    from .checkout import Plan, Snapshot
     from .git import Run
 
 _SUBMODULE = "160000"
@@ -38,6 +39,13 @@ class Former:
     files: Mapping[str, str] = field(default_factory=dict)
     submodules: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+
+def checkout_as_asked(options: dict[str, Any], run: Run, *, check: bool) -> dict[str, Any]:
+    """Check out, or undo a checkout, as the options of the module say it."""
+    values = {**options, "version": options["version"] or "", "copy_untracked": tuple(options["copy_untracked"])}
+    asked = Options(**values, check_mode=check)
+    return (checkout.release_checkout if asked.undo is None else undo_checkout)(asked, run)
 
 
 def undo_checkout(options: Options, run: Run) -> dict[str, Any]:

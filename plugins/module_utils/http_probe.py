@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import http.client
+import ssl
 import threading
 import time
-import urllib.error
+import urllib.request
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import urljoin, urlsplit, urlunsplit
-
-from ansible.module_utils import urls
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from .errors import RollbackError
 
@@ -152,18 +153,50 @@ def _open(url: str, headers: dict[str, str], request: HttpRequest, deadline: flo
     left = deadline - time.monotonic()
     if left <= 0:
         raise NoAnswerError(f"no whole answer within {request.timeout:g} seconds")
+    plain, credentials = _without_credentials(url)
+    asked = urllib.request.Request(  # noqa: S310 - checked_url() has seen that it is http or https
+        plain, request.body, {"User-agent": "usdx.rollback", "Cache-control": "no-cache", **credentials, **headers},
+        method=request.method,
+    )  # fmt: skip
     try:
-        return urls.open_url(
-            url, data=request.body, method=request.method,
-            headers=headers, timeout=left, validate_certs=request.validate_certs, follow_redirects="none",
-            decompress=False, use_netrc=False, use_proxy=urlsplit(url).hostname not in _LOOPBACK,
-            http_agent="usdx.rollback", force=True,
-            ca_path=request.ca_path,
-        )  # fmt: skip
-    except urllib.error.HTTPError as response:
-        return response
-    except (OSError, ValueError, http.client.HTTPException, urls.ConnectionError) as error:
+        return _opener(request, plain).open(asked, timeout=left)
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswerError(_reason(error)) from error
+
+
+def _without_credentials(url: str) -> tuple[str, dict[str, str]]:
+    """Return a URL without user name and password, and the header that carries them instead."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url, {}
+    given, _at, host = parts.netloc.rpartition("@")
+    user, _colon, password = given.partition(":")
+    words = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    return urlunsplit(parts._replace(netloc=host)), {"Authorization": f"Basic {words}"}
+
+
+def _opener(request: HttpRequest, url: str) -> urllib.request.OpenerDirector:
+    """Return what opens a URL and takes every status as an answer.
+
+    Not that of Ansible: it reads all certificates of the machine for each request, also without TLS, which is longer
+    than most answers take, and shares what it has set with the requests that other threads make at that time.
+    """
+    parts = urlsplit(url)
+    opener = urllib.request.OpenerDirector()
+    opener.add_handler(urllib.request.ProxyHandler({} if parts.hostname in _LOOPBACK else None))
+    opener.add_handler(urllib.request.HTTPHandler())
+    if parts.scheme == "https" or "https" in urllib.request.getproxies().get("http", ""):
+        opener.add_handler(urllib.request.HTTPSHandler(context=_tls(request.ca_path, request.validate_certs)))
+    return opener
+
+
+@functools.cache
+def _tls(ca_path: str | None, validate_certs: bool) -> ssl.SSLContext:  # noqa: FBT001 - a key of the cache
+    context = ssl.create_default_context(cafile=ca_path)
+    if not validate_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _redirect(url: str, response: Any, accepted: Collection[int]) -> str | None:  # noqa: ANN401 - of urllib

@@ -210,6 +210,11 @@ def set_lock(
     return {**result, "controller": controller}
 
 
+def lock_as_asked(state_directory: str, state: str, *, check: bool = False, **request: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Take the lock or release it, as the options of the module say it."""
+    return set_lock(state_directory, state, Request(**request), check=check)
+
+
 def hold(
     state_directory: str, request: Request, *, check: bool = False, now: Callable[[], datetime] = utc_now
 ) -> dict[str, Any]:

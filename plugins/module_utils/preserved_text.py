@@ -14,7 +14,7 @@ def planned_lines(result: dict[str, Any]) -> list[str]:
         return [f"evidence is sealed already in {directory}"]
     groups = result.get("groups", [])
     needed, free = _megabytes(result.get("needed_bytes", 0)), _megabytes(result.get("free_bytes", 0))
-    count = sum(group["items"] for group in groups)
+    count = sum(group["item_count"] for group in groups)
     lines = [
         f"take evidence into {directory}: {count} things, at most about {needed}; {free} are free",
         f"of {', '.join(group['name'] for group in groups)}",

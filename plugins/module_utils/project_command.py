@@ -38,22 +38,30 @@ class Command(NamedTuple):
     argv: list[str]
     directory: str | None
     timeout: float
+    on_failure: str
     environment: dict[str, str]
 
 
-def plan(options: dict[str, Any]) -> Command:
-    """Return the command that the options ask for; refuse wrong options."""
-    argv = [str(word) for word in options["argv"]]
-    if not argv or not argv[0].strip():
-        raise _refused("argv", argv, "the command and its arguments as a list")
-    if any("\0" in word for word in argv):
-        raise _refused("argv", argv, "words without NUL characters")
+def plan(options: dict[str, Any]) -> list[Command]:
+    """Return the commands that the options ask for; refuse wrong options."""
     environment = {str(key): str(value) for key, value in (options.get("environment") or {}).items()}
     for key, value in environment.items():
         if not key or "=" in key or "\0" in key + value:
             raise _refused("environment", key, "names without '=' and values without NUL characters")
-    timeout = checked_seconds(options.get("timeout", 60), "timeout", 0.1)
-    return Command(options["name"], argv, options.get("chdir"), timeout, environment)
+    return [_planned(one, options, environment) for one in options["commands"]]
+
+
+def _planned(one: dict[str, Any], options: dict[str, Any], environment: dict[str, str]) -> Command:
+    argv = [str(word) for word in one["argv"]]
+    if not argv or not argv[0].strip():
+        raise _refused("argv", argv, "the command and its arguments as a list")
+    if any("\0" in word for word in argv):
+        raise _refused("argv", argv, "words without NUL characters")
+    limit = one.get("timeout")
+    timeout = checked_seconds(options.get("timeout", 60) if limit is None else limit, "timeout", 0.1)
+    on_failure = one.get("on_failure") or options.get("on_failure", "warn")
+    name = one.get("name") or os.path.basename(argv[0])  # noqa: PTH119 - of the managed host
+    return Command(name, argv, options.get("chdir"), timeout, on_failure, environment)
 
 
 def located(command: Command) -> tuple[str, str]:
@@ -74,8 +82,27 @@ def located(command: Command) -> tuple[str, str]:
 
 
 def project_command(options: dict[str, Any], run: Run, *, check: bool = False) -> dict[str, Any]:
-    """Run a command of the project; with ``check`` only say whether it could be run."""
-    command = plan(options)
+    """Run commands of the project, one after the other; with ``check`` only say whether they could be run.
+
+    All are run, also after one that failed. Raises ``RollbackError`` when one failed whose ``on_failure`` is ``stop``.
+    """
+    commands = plan(options)
+    results = [_result(one, run, check) for one in commands]
+    told = [(one, f"The project's command {one.name} failed: {result['reason']}.")
+            for one, result in zip(commands, results) if result["reason"]]  # fmt: skip
+    facts = {"changed": any(result["changed"] for result in results), "results": results}
+    stops = [words for one, words in told if one.on_failure == "stop"]
+    if stops:
+        raise RollbackError(
+            " ".join([*stops, "Nothing after these commands was done."]),
+            "Repair it or run it by hand, then start again. If the run may go on without it, set on_failure to warn.",
+            **facts,
+        )
+    goes_on = "The run goes on, because on_failure is warn. Run it by hand if need be."
+    return {**facts, **({"warnings": [f"{words} {goes_on}" for _one, words in told]} if told else {})}
+
+
+def _result(command: Command, run: Run, check: bool) -> dict[str, Any]:  # noqa: FBT001
     file, reason = located(command)
     facts: dict[str, Any] = {
         "changed": not reason, "name": command.name, "rc": None, "stdout": "", "stderr": "", "seconds": 0.0,
@@ -83,8 +110,8 @@ def project_command(options: dict[str, Any], run: Run, *, check: bool = False) -
     }  # fmt: skip
     if not reason and not check:
         facts.update(carried_out(command, file, run))
-        reason = facts["reason"] = why_failed(facts, command.timeout)
-    return judged(facts, reason, options.get("on_failure", "warn"))
+        facts["reason"] = why_failed(facts, command.timeout)
+    return facts
 
 
 def carried_out(command: Command, file: str, run: Run) -> dict[str, Any]:
@@ -122,22 +149,6 @@ def why_failed(facts: dict[str, Any], timeout: float) -> str:
         said = facts["stderr"].strip() or facts["stdout"].strip()
         return f"it returned {facts['rc']}" + (f" and said: {said.splitlines()[-1][:200]}" if said else "")
     return ""
-
-
-def judged(facts: dict[str, Any], reason: str, on_failure: str) -> dict[str, Any]:
-    """Return the facts, with a warning when the command failed; or stop, when that is asked for."""
-    # Ansible takes any rc but 0, also none, for a failure of the module, unless the module says otherwise.
-    if not reason:
-        return {**facts, "failed": False}
-    message = f"The project's command {facts['name']} failed: {reason}."
-    if on_failure == "stop":
-        raise RollbackError(
-            f"{message} Nothing after it was done.",
-            "Repair it or run it by hand, then start again. If the run may go on without it, set on_failure to warn.",
-            **facts,
-        )
-    warning = f"{message} The run goes on, because on_failure is warn. Run it by hand if need be."
-    return {**facts, "failed": False, "warnings": [warning]}
 
 
 def command_checks(results: list[dict[str, Any]], asked: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -22,12 +22,16 @@ READY, WAITING = "ready", "waiting"
 
 @dataclass(frozen=True)
 class Awaited:
-    """A service and what it is waited for. ``settled`` also asks for health, or for some quiet time without it."""
+    """A service and what it is waited for. ``settled`` also asks for health, or for some quiet time without it.
+
+    ``apart_from`` are the ids of containers that do not count.
+    """
 
     service: str
     one_shot: bool = False
     count: int = 1
     settled: bool = True
+    apart_from: frozenset[str] = frozenset()
 
     def early(self, settled: bool) -> Awaited:  # noqa: FBT001
         """Return what is waited for before the next group starts."""
@@ -97,7 +101,8 @@ class Waiter:
         verdicts = {one.service: self._verdict(one, services.get(one.service, [])) for one in awaited}
         return all(one == READY for one in verdicts.values()), (services, verdicts)
 
-    def _verdict(self, awaited: Awaited, found: list[Container]) -> str:
+    def _verdict(self, awaited: Awaited, there: list[Container]) -> str:
+        found = [one for one in there if one.id not in awaited.apart_from]
         if len(found) < awaited.count:
             return WAITING
         verdicts = [verdict(one, awaited, self._quiet(one), self.stable_for) for one in found]

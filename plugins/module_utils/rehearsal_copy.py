@@ -42,13 +42,18 @@ _PLAIN_KEYS = (
 _LINKS = ("external_links", "volumes_from")
 _FULL_RIGHTS = ("privileged", "devices", "device_cgroup_rules")
 _OWN_NETWORK = ("", "bridge", "none")
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - that a port is published there is read, nothing is bound
+_LOOPBACK = "127.0.0.1"
 # What lies there leads out of a container also where it is mounted for reading: sockets of daemons, devices.
 _NEVER_MOUNTED = ("/", "/run", "/var/run", "/var", "/proc", "/sys", "/dev", "/var/lib", "/var/lib/docker")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a copy is made of. ``services`` are all that it has, ``application`` those that a rollback stops."""
+    """What a copy is made of. ``services`` are all that it has, ``application`` those that a rollback stops.
+
+    ``hosts`` are names and addresses of this host, by which its published ports are asked.
+    """
 
     run_id: str
     of: str
@@ -60,6 +65,7 @@ class Plan:
     environment: Mapping[str, str] = field(default_factory=dict)
     subnets: Mapping[str, str] = field(default_factory=dict)
     addresses: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
 
     @property
     def project(self) -> str:
@@ -324,18 +330,13 @@ def release_images(
 # --- addresses and endpoints -----------------------------------------------------------------------------------------
 
 
-def published(config: Mapping[str, Any], services: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Return the service and its own port behind each published port."""
-    found: dict[str, tuple[str, int]] = {}
-    for name in services:
-        for port in (config["services"].get(name) or {}).get("ports") or []:
-            if port.get("published") and port.get("protocol", "tcp") == "tcp":
-                found.setdefault(str(port["published"]), (name, int(port["target"])))
-    return found
+def behind(
+    url: str, config: Mapping[str, Any], services: Iterable[str], hosts: Iterable[str] = ()
+) -> tuple[str, int] | None:
+    """Return the service and its port that a URL leads to, or None when it is not one of these services.
 
-
-def behind(url: str, config: Mapping[str, Any], services: Iterable[str]) -> tuple[str, int] | None:
-    """Return the service and its port that a URL leads to, or None when it is not one of these services."""
+    ``hosts`` are names and addresses of this host. Loopback addresses and those that ports are published on are too.
+    """
     parts = urlsplit(url)
     try:
         port = parts.port or {"https": 443}.get(parts.scheme, 80)
@@ -344,12 +345,45 @@ def behind(url: str, config: Mapping[str, Any], services: Iterable[str]) -> tupl
     names = list(services)
     if parts.hostname in names:
         return parts.hostname, port
-    return published(config, names).get(str(port))
+    return _published(_plain_host(parts.hostname or ""), str(port), _ports(config, names), hosts)
+
+
+def _ports(config: Mapping[str, Any], services: Iterable[str]) -> list[tuple[str, str, str, int]]:
+    """Return address and number of each published port, and the service and its own port behind it."""
+    return [
+        (_plain_host(port.get("host_ip") or _EVERYWHERE[0]), str(port["published"]), name, int(port["target"]))
+        for name in services
+        for port in (config["services"].get(name) or {}).get("ports") or []
+        if port.get("published") and port.get("protocol", "tcp") == "tcp"
+    ]
+
+
+def _published(
+    host: str, number: str, ports: list[tuple[str, str, str, int]], hosts: Iterable[str]
+) -> tuple[str, int] | None:
+    """Return the service and its port behind a published one, or None when the host is another one."""
+    own = {_plain_host(one) for one in hosts} | {at for at, *_rest in ports} - {*_EVERYWHERE} | {_LOOPBACK}
+    if host not in own:
+        return None
+    found = {at: (name, target) for at, published, name, target in reversed(ports) if published == number}
+    wanted = [host, *_EVERYWHERE] if _is_address(host) else found  # a name may lead to any address of its host
+    return next((found[at] for at in wanted if at in found), None)
+
+
+def _plain_host(host: str) -> str:
+    """Return a host in one spelling, and every address of the loopback as one."""
+    plain = host.lower().rstrip(".")
+    if plain == "localhost":
+        return _LOOPBACK
+    if not _is_address(plain):
+        return plain
+    address = ipaddress.ip_address(plain)
+    return _LOOPBACK if address.is_loopback else str(address)
 
 
 def addresses(config: Mapping[str, Any], plan: Plan, places: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return network and address of each service that a place leads to: the last ones of its network."""
-    asked = {found[0] for one in places if (found := behind(one, config, plan.services))}
+    asked = {found[0] for one in places if (found := behind(one, config, plan.services, plan.hosts))}
     given: dict[str, tuple[str, str]] = {}
     for number, name in enumerate(sorted(asked)):
         networks = sorted(config["services"][name].get("networks") or {"default": None})
@@ -362,7 +396,7 @@ def addresses(config: Mapping[str, Any], plan: Plan, places: Iterable[str]) -> d
 
 def answering(config: Mapping[str, Any], plan: Plan, places: Iterable[str]) -> dict[str, str]:
     """Return host and port in the copy for each place that the copy can answer for."""
-    found = {one: behind(one, config, plan.services) for one in places}
+    found = {one: behind(one, config, plan.services, plan.hosts) for one in places}
     return {
         one: f"{plan.addresses[there[0]][1]}:{there[1]}"
         for one, there in found.items()
@@ -374,7 +408,11 @@ def unanswered(config: Mapping[str, Any], plan: Plan, places: Iterable[str]) -> 
     """Return the places that the copy cannot answer for; before it has addresses, those with no service behind them."""
     asked = list(places)
     found = answering(config, plan, asked)
-    return [one for one in asked if behind(one, config, plan.services) is None or (plan.subnets and one not in found)]
+    return [
+        one
+        for one in asked
+        if behind(one, config, plan.services, plan.hosts) is None or (plan.subnets and one not in found)
+    ]
 
 
 def place_of(url: str) -> str:

@@ -119,4 +119,6 @@ def _first_line(text: str) -> str:
 
 def _outage(record: dict[str, Any]) -> str:
     seconds = record.get("outage")
-    return f"outage {seconds:.1f} s" if seconds is not None else "no outage measured"
+    if seconds is not None:
+        return f"outage {seconds:.1f} s"
+    return "no outage, rolling" if record.get("not_stopped") else "no outage measured"

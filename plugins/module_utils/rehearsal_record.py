@@ -66,6 +66,7 @@ def record_of(told: dict[str, Any], run: dict[str, Any] | None) -> dict[str, Any
         "steps": steps,
         "told": as_data(host.steps) if host else [],
         "outage": outage_of(run) if run else None,
+        "not_stopped": _served_on(run) if run else [],
         "loss": loss,
         "loss_text": shown(loss_text(loss)) if loss.get("since") is not None else "",
         "data": told.get("data") or "",
@@ -76,6 +77,12 @@ def record_of(told: dict[str, Any], run: dict[str, Any] | None) -> dict[str, Any
         "not_rehearsed": [shown(str(place)) for place in told.get("not_rehearsed") or []],
         "kept_images": told.get("kept_images") or [],
     }
+
+
+def _served_on(run: dict[str, Any]) -> list[str]:
+    """Return the services that went on serving while they were replaced; of some that shows only when they start."""
+    start: dict[str, Any] = next((step["facts"] for step in run["steps"] if step["name"] == "start_services"), {})
+    return [name for name in run["not_stopped"] if name not in (start.get("not_rolled") or {})]
 
 
 def phases_of(told: dict[str, Any]) -> list[dict[str, Any]]:
@@ -139,7 +146,14 @@ def _seconds(one: dict[str, Any]) -> str:
 
 def _predicted(record: dict[str, Any]) -> str:
     seconds = record["outage"]
-    return "unknown, the rollback of the copy did not succeed" if seconds is None else f"about {seconds:.0f} s"
+    if seconds is not None:
+        return f"about {seconds:.0f} s"
+    if record["state"] != SUCCEEDED:
+        return "unknown, the rollback of the copy did not succeed"
+    serving = ", ".join(record["not_stopped"])
+    return (
+        f"none of {serving}, they go on serving while they are replaced" if serving else "unknown, nothing had to stop"
+    )
 
 
 def _loss(record: dict[str, Any]) -> str:

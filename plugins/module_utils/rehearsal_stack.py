@@ -11,12 +11,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
+import socket
 import stat
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from . import compose, release_tree
 from .checkout import DEFAULT_UNTRACKED, open_project
@@ -69,6 +72,7 @@ class Request:
     release_tree: str = ""
     remote: str = "origin"
     places: list[str] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
     outbound: bool = False
     cpus: float = 0
     memory: str = ""
@@ -178,9 +182,34 @@ def _look(client: DockerClient, run: compose.Run, request: Request) -> _Scene:
     application = tuple(one for one in request.application_services if one in request.services)
     plan = Plan(
         request.run_id, request.project, request.services, application, request.outbound, request.cpus, request.memory,
-        request.environment,
+        request.environment, hosts=(*request.hosts, *own_hosts(request.places)),
     )  # fmt: skip
     return _Scene(request, plan, containers, current, release, here, there, [*warnings, *more])
+
+
+def own_hosts(places: Iterable[str]) -> list[str]:
+    """Return the hosts of these places that are this one, as far as their addresses tell."""
+    hosts = {urlsplit(place).hostname or "" for place in places} - {""}
+    return sorted(host for host in hosts if _is_here(host))
+
+
+def _is_here(host: str) -> bool:
+    """Tell whether all addresses of a host are of this one."""
+    try:
+        found = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM, flags=socket.AI_ADDRCONFIG)
+    except (OSError, UnicodeError):
+        return False
+    return all(_leads_here(family, address) for family, _kind, _protocol, _name, address in found)
+
+
+def _leads_here(family: int, address: Any) -> bool:  # noqa: ANN401 - what the library has for an address
+    """Tell whether an address is of this host: what it sends there comes from there. Nothing is sent."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(address)
+        except OSError:
+            return False
+        return bool(probe.getsockname()[0] == address[0])
 
 
 def _make_root(request: Request, git: Git) -> None:
@@ -495,6 +524,9 @@ class _Found:
         labels = [one.get("Labels") or {} for one in (*containers, *networks, *volumes)]
         runs = {one.get(RUN_LABEL, "") for one in labels} | {path.name[len(PREFIX) :] for path in folders}
         runs = (runs | {request.run_id}) - {""}
+        if not request.run_id:
+            ends = {run_id.rpartition("-")[2] for run_id in runs}
+            runs |= _named_by_images(client, request.project) - ends
         return cls(
             [one["Id"] for one in containers],
             [one["Id"] for one in networks],
@@ -532,6 +564,19 @@ def _folders(plan: Plan) -> tuple[str, str]:
     """Return the folders of names that images have in the copy of a rehearsal."""
     name = plain_name(plan.project)
     return f"{IMAGE_FOLDER}{name}/", f"{PIN_FOLDER}{name}/"
+
+
+def _named_by_images(client: DockerClient, project: str) -> set[str]:
+    """Return the ends of the ids of rehearsals whose copies have names of images.
+
+    They are all that is left of one that was killed when its containers and folders were removed by something else.
+    """
+    own = f"{plain_name(project)}-rehearsal-"
+    end = re.compile(rf"(?:{IMAGE_FOLDER}|{PIN_FOLDER}){re.escape(own)}([0-9a-f]+)/")
+    patterns = [f"{folder}{own}*/*" for folder in (IMAGE_FOLDER, PIN_FOLDER)]
+    images: list[Any] = client.api.images(filters={"reference": patterns})
+    found = [end.match(name) for image in images for name in image.get("RepoTags") or []]
+    return {one[1] for one in found if one}
 
 
 def _image_names(client: DockerClient, plan: Plan) -> list[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import RollbackError
 from .git import Git, failure_reason
@@ -150,6 +150,26 @@ def choose(version: str, local: Mapping[str, Named], remote: Remote, pin: str | 
     if len({choice.commit for choice in choices}) > 1:
         raise _two_tags(choices)
     return choices[0]
+
+
+def commits_refusal(releases: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return why hosts cannot go to a release together, or an empty text. ``releases`` is what each host found.
+
+    What is told is what the tag names there, also of a release with a patch: that is what can be mended and pinned.
+    """
+    found = {host: release for host, release in releases.items() if release.get("commit")}
+    if len({release["commit"] for release in found.values()}) <= 1:
+        return ""
+    commits = {host: (one.get("patch") or {}).get("base") or one["commit"] for host, one in found.items()}
+    name = next(iter(found.values()))["name"]
+    said = ", ".join(f"{host}: {commit}" for host, commit in commits.items())
+    pins = " or ".join(f"-e commit={commit[:12]}" for commit in dict.fromkeys(commits.values()))
+    return (
+        f"{name} is not the same commit on all hosts: {said}. Nothing was changed. "
+        f"The tag was moved, and not every host knows. Find out which of them was deployed. On each host that has "
+        f"another one, fetch the tag again: git fetch --force --tags, in the project directory. Then say which one is "
+        f"meant: {pins}"
+    )
 
 
 def _choices(name: str, local: Mapping[str, Named], remote: Remote) -> list[Choice]:

@@ -18,7 +18,7 @@ from .run_report import Report, as_data, report_of
 from .whole_file import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _MODE = 0o600
 _HOSTS = 1000
@@ -59,7 +59,7 @@ def run_report(directory: str, *, check: bool = False) -> dict[str, Any]:
 def read_report(place: Path) -> Report:
     """Return the report of the journals in a directory."""
     runs = [_read(path) for path in _journals(place)]
-    return report_of(runs + [_lost(place, host) for host in _hosts_without_journal(runs)])
+    return report_of(runs + [_lost(place, host) for host in _hosts_without_journal(runs)], _later(place))
 
 
 def _write(path: Path, text: str) -> None:
@@ -95,6 +95,14 @@ def _journals(place: Path) -> list[Path]:
             "state directory of the host.",
         )
     return found
+
+
+def _later(place: Path) -> Iterator[dict[str, Any]]:
+    """Return the runs that came after, the newest first, as far as their journals are beside this run."""
+    for journal in sorted(place.parent.glob("*/*.jsonl"), reverse=True):
+        run_id = journal.parent.name
+        if is_run_id(run_id) and run_id > place.name:
+            yield _read(journal)
 
 
 def _read(path: Path) -> dict[str, Any]:

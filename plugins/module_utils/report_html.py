@@ -12,7 +12,7 @@ import re
 from typing import Any, NamedTuple
 
 from .journal import clock
-from .run_report import Database, HostReport, Report, StepReport, approved_by, undelivered
+from .run_report import Database, HostReport, Report, StepReport, approved_by, follow_up_sum, undelivered, undo_text
 from .run_text import moment_text
 
 try:
@@ -20,11 +20,12 @@ try:
 except ImportError:  # a controller has it: ansible-core needs it
     jinja2 = None  # type: ignore[assignment]
 
-_WIDTH, _LEFT, _ROW, _TOP = 1000, 250, 30, 34
 _TICKS = (0, 10, 30, 60, 120, 300, 900, 1800, 3600, 4 * 3600, 24 * 3600)
 _HALF = 10.0  # seconds; below it the axis is nearly linear, above it nearly logarithmic
-_NARROWEST = 4
-_LABEL = 34
+# In percent of the width of the chart: the least width of a bar, and of a label of the axis on a phone.
+_NARROWEST = 0.6
+_APART = 16
+_EDGE = 4
 _TEMPLATE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -50,6 +51,7 @@ ul { margin: .4rem 0; padding-left: 1.4rem; }
 .good { color: var(--good); }
 .bad { color: var(--bad); }
 .open { color: var(--open); }
+a { color: inherit; }
 pre { white-space: pre-wrap; margin: .3rem 0 .8rem; padding: .6rem .8rem; background: var(--box);
   border: 1px solid var(--line); border-radius: .3rem; font: .9rem/1.4 ui-monospace, monospace; }
 dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .2rem 1.2rem; margin: .5rem 0; }
@@ -58,18 +60,20 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); }
 th, .short { white-space: nowrap; overflow-wrap: normal; }
 summary { cursor: pointer; }
-svg { width: 100%; height: auto; display: block; margin: .6rem 0; }
-svg text { fill: var(--ink); font-size: 14px; }
+.chart { margin: .6rem 0; font-size: .9rem; line-height: 1.3; }
+.chart > div { display: grid; grid-template-columns: 16rem 1fr; align-items: center; }
+svg { width: 100%; height: 1.9rem; display: block; overflow: visible; }
+svg text { fill: var(--soft); font-size: .8rem; }
 svg line { stroke: var(--line); }
-svg .tick { fill: var(--soft); }
 svg rect { fill: var(--bar); }
 svg .failed { fill: var(--bad); }
-svg path { fill: var(--open); }
+svg circle { fill: var(--open); stroke: var(--paper); stroke-width: 1.5; }
+@media (max-width: 56rem) { .fine { display: none; } }
 @media (max-width: 40rem) {
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .5rem; }
-  .chart { overflow-x: auto; }
-  .chart svg { min-width: 44rem; }
+  .chart > div { display: block; margin-top: .4rem; }
+  svg { height: 1.4rem; }
   table, tbody, tr, td { display: block; }
   thead { position: absolute; left: -999rem; }
   tr { border-bottom: 1px solid var(--line); padding: .5rem 0; }
@@ -78,7 +82,7 @@ svg path { fill: var(--open); }
 }
 @media print {
   html { font-size: 12px; } body { max-width: none; }
-  tr, svg, pre { break-inside: avoid; } h2, h2 + p { break-after: avoid; }
+  tr, .chart, pre { break-inside: avoid; } h2, h2 + p { break-after: avoid; }
 }
 </style>
 </head>
@@ -94,28 +98,36 @@ svg path { fill: var(--open); }
 <dl>{% for name, text in rows %}<dt>{{ name }}</dt><dd>{{ text }}</dd>{% endfor %}</dl>
 {% endmacro %}
 {% macro drawing(drawn) %}
-<div class="chart" aria-hidden="true"><svg viewBox="0 0 {{ drawn.width }} {{ drawn.height }}">
-{% for tick in drawn.ticks %}
-<line x1="{{ tick.x }}" x2="{{ tick.x }}" y1="22" y2="{{ drawn.height }}"/>
-<text class="tick" x="{{ tick.x }}" y="15" text-anchor="middle">{{ tick.label }}</text>
-{% endfor %}
+<div class="chart" aria-hidden="true">
+<div><span></span><svg>{% for tick in drawn.ticks %}
+<text{% if tick.fine %} class="fine"{% endif %} x="{{ tick.x }}%" y="80%" text-anchor="{{ tick.anchor }}">
+{{- tick.label }}</text>
+{% endfor %}</svg></div>
 {% for row in drawn.rows %}
-<text x="0" y="{{ row.y + 15 }}">{{ row.label }}</text>
+<div><span>{{ row.label }}</span><svg>
+{% for tick in drawn.ticks %}
+<line{% if tick.fine %} class="fine"{% endif %} x1="{{ tick.x }}%" x2="{{ tick.x }}%" y1="0" y2="100%"/>
+{% endfor %}
 {% if row.width %}
-<rect class="{{ row.state }}" x="{{ row.x }}" y="{{ row.y + 3 }}" width="{{ row.width }}" height="16" rx="2"/>
+<rect class="{{ row.state }}" x="{{ row.x }}%" y="20%" width="{{ row.width }}%" height="60%" rx="2"/>
 {% endif %}
 {% if row.target is not none %}
-<path d="M{{ row.target }} {{ row.y }} l5 11 l-5 11 l-5 -11 z"/>
+<circle cx="{{ row.target }}%" cy="50%" r="5"/>
 {% endif %}
-{% endfor %}
 </svg></div>
+{% endfor %}
+</div>
 {% endmacro %}
 <header>
 <p class="soft">Run {{ report.run_id }}: {{ report.scenario or "a run" }}
 {{- ", stage " ~ report.stage if report.stage }} of {{ report.project or "a project" }}</p>
-<h1 class="{{ tone(report.state) }}">{{ report.headline }}</h1>
+<h1 class="{{ tone("open" if report.undone_by else report.state) }}">{{ report.headline }}</h1>
 <p>{{ report.way }}.{{ " It undoes run " ~ report.undo_of ~ "." if report.undo_of }}
 Reason: {{ report.reason }}</p>
+{% for undo in report.undos %}
+<p class="open">{{ undo_text(undo, report) }}
+<a href="../{{ undo.run_id }}/report.html">Its report</a> is beside this one.</p>
+{% endfor %}
 </header>
 <main>
 {% for host in report.hosts if host.failure %}
@@ -156,6 +168,11 @@ Reason: {{ report.reason }}</p>
 <h2>For people to check{{ on(host) }}</h2>
 {% if host.checklist %}{{ table(["State", "What", "By", "Note"], checklist_rows(host)) }}
 {% else %}<p>The inventory names no manual checks.</p>{% endif %}
+{% if host.follow_up %}
+<h2>To be done after the run{{ on(host) }}</h2>
+<p class="soft">{{ follow_up_sum(host) }}</p>
+{{ table(["State", "What", "Owner", "Due", "Done", "Note"], follow_up_rows(host)) }}
+{% endif %}
 <h2>Who was told{{ on(host) }}</h2>
 {% if undelivered(host.messages) %}
 <p class="bad">Not delivered: {{ undelivered(host.messages) | length }} of {{ host.messages | length }} messages.</p>
@@ -169,16 +186,15 @@ Reason: {{ report.reason }}</p>
 """
 _TONES = {
     "succeeded": "good", "passed": "good", "done": "good", "sent": "good",
-    "failed": "bad", "unreadable": "bad", "kept": "bad",
+    "failed": "bad", "unreadable": "bad", "kept": "bad", "late": "bad",
     "unfinished": "open", "inconclusive": "open", "open": "open", "planned": "open",
 }  # fmt: skip
 
 
 class ChartRow(NamedTuple):
-    """One step of the chart, in units of its drawing; ``width`` is 0 for a step that did not begin."""
+    """One step of the chart, in percent of its width; ``width`` is 0 for a step that did not begin."""
 
     label: str
-    y: int
     x: float
     width: float
     target: float | None
@@ -215,7 +231,7 @@ def decision_rows(report: Report) -> list[tuple[str, str]]:
 def timeline_words(host: HostReport) -> str:
     """Return how the chart is read, and what is special about this journal."""
     words = (
-        "Bars are what happened, marks when the runbook wants a step to begin. The axis is stretched at its beginning."
+        "Bars are what happened, dots when the runbook wants a step to begin. The axis is stretched at its beginning."
     )
     words += f" The run was gone on with {host.resumed} time(s)." if host.resumed else ""
     return words + (f" Damaged lines of the journal, left out: {host.damaged_lines}." if host.damaged_lines else "")
@@ -273,6 +289,15 @@ def checklist_rows(host: HostReport) -> list[tuple[str, ...]]:
     return [(item.state, item.name, item.by, item.note) for item in host.checklist]
 
 
+def follow_up_rows(host: HostReport) -> list[tuple[str, ...]]:
+    """Return what is to be done after a run, until when, and who has done it."""
+    return [
+        (one.state, one.name, one.owner, one.due, f"by {one.by}, {moment_text(one.at)}" if one.at else "",
+         "; ".join(filter(None, [one.note, f"issue {one.issue}" if one.issue else ""])))
+        for one in host.follow_up
+    ]  # fmt: skip
+
+
 def message_rows(host: HostReport) -> list[tuple[str, ...]]:
     """Return who was told."""
     return [
@@ -302,30 +327,40 @@ def tone(word: str) -> str:
 
 
 def chart(host: HostReport) -> dict[str, Any]:
-    """Return the drawing of the steps of a host: rows, ticks, and its size."""
+    """Return the drawing of the steps of a host: rows and ticks, in percent of the width, which a page chooses."""
     ends = [step.began + (step.seconds or 0) for step in host.steps if step.began is not None]
     last = max([*ends, *(step.target or 0 for step in host.steps), _TICKS[1]])
 
     def at(seconds: float) -> float:
         part = math.log1p(seconds / _HALF) / math.log1p(last / _HALF)
-        return round(_LEFT + part * (_WIDTH - _LEFT - 30), 1)
+        return round(1 + part * 98, 1)
 
     rows = []
-    for number, step in enumerate(host.steps):
+    for step in host.steps:
         begun = step.began is not None
         began, seconds = step.began or 0.0, step.seconds or 0.0
         rows.append(
             ChartRow(
-                label=_name(step)[:_LABEL],
-                y=_TOP + number * _ROW,
+                label=_name(step),
                 x=at(began),
                 width=max(_NARROWEST, round(at(began + seconds) - at(began), 1)) if begun else 0,
                 target=None if step.target is None else at(step.target),
                 state=step.state,
             )
         )
-    ticks = [{"x": at(seconds), "label": _tick(seconds)} for seconds in _TICKS if seconds <= last]
-    return {"rows": rows, "ticks": ticks, "width": _WIDTH, "height": _TOP + len(rows) * _ROW}
+    return {"rows": rows, "ticks": _ticks({seconds: at(seconds) for seconds in _TICKS if seconds <= last})}
+
+
+def _ticks(places: dict[int, float]) -> list[dict[str, Any]]:
+    """Return the labels of the axis; where there is little room those that are ``fine`` are not shown."""
+    ticks: list[dict[str, Any]] = []
+    free = 0.0
+    for seconds, place in places.items():
+        fine = place < free
+        free = free if fine else place + _APART
+        anchor = "start" if place < _EDGE else "end" if place > 100 - _EDGE else "middle"
+        ticks.append({"x": place, "label": _tick(seconds), "fine": fine, "anchor": anchor})
+    return ticks
 
 
 def _tick(seconds: int) -> str:
@@ -340,7 +375,8 @@ def report_html(report: Report) -> str:
     )
     several = len(report.hosts) > 1
     rows = (failure_rows, moment_rows, decision_rows, timeline_words, step_rows, plan_rows, check_rows, version_rows,
-            database_rows, checklist_rows, message_rows, tone, chart, undelivered)  # fmt: skip
+            database_rows, checklist_rows, follow_up_rows, follow_up_sum, message_rows, tone, chart, undelivered,
+            undo_text)  # fmt: skip
     environment.globals.update({function.__name__: function for function in rows})
     environment.globals["on"] = lambda host: f" on {host.host}" if several else ""
     page: str = environment.from_string(_TEMPLATE).render(report=report)

@@ -7,14 +7,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from .follow_up import LATE
 from .journal import clock
-from .run_report import approved_by, step_name, undelivered
+from .run_report import approved_by, follow_up_sum, step_name, undelivered, undo_text
 from .run_text import moment_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .run_report import Database, HostReport, Report
+    from .run_report import Database, FollowUp, HostReport, Report
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!&~$@])")
 # What begins a list, a quotation or a ruler, or counts, at the beginning of a line.
@@ -38,6 +39,7 @@ def report_markdown(report: Report) -> str:
         "",
         f"**{escaped(report.headline)}.**",
         "",
+        *[f"- {escaped(undo_text(undo, report))} [Its report](../{undo.run_id}/report.md)" for undo in report.undos],
         f"- {escaped(report.way)}",
         f"- Reason: {escaped(report.reason)}",
         f"- Condition: {escaped(report.approval.condition or 'none was named')}",
@@ -57,9 +59,12 @@ def report_markdown(report: Report) -> str:
             ((one.name, moment_text(one.time) if one.time else "unknown") for one in report.moments),
         ),
     ]
+    after: list[str] = []
     for host in report.hosts:
-        lines += _host(host, f", {escaped(host.host)}" if len(report.hosts) > 1 else "")
-    return "\n".join([*lines, *_left_to_people(report)]) + "\n"
+        name = f", {escaped(host.host)}" if len(report.hosts) > 1 else ""
+        lines += _host(host, name)
+        after += _follow_up(host, name)
+    return "\n".join([*lines, *after, *_left_to_people(report)]) + "\n"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
@@ -108,6 +113,23 @@ def _database(database: Database | None, name: str) -> list[str]:
     told += [f"Lost: {database.lost}"]
     told += [f"The former database is kept as {database.kept}"] if database.kept else []
     return [f"### Database {escaped(database.name)}{name}", "", *[f"- {escaped(line)}" for line in told], ""]
+
+
+def _follow_up(host: HostReport, name: str) -> list[str]:
+    if not host.follow_up:
+        return []
+    return [
+        f"## To be done after the run{name}", "", escaped(follow_up_sum(host)), "",
+        *[f"- [{'x' if one.state == 'done' else ' '}] {escaped(_action(one))}" for one in host.follow_up], "",
+    ]  # fmt: skip
+
+
+def _action(action: FollowUp) -> str:
+    """Return an action after a run in a line."""
+    due = f", due {action.due}" if action.due else ""
+    told = f"{action.name} ({action.owner or 'nobody named'}{due}{', LATE' if action.state == LATE else ''})"
+    told += f": by {action.by}, {moment_text(action.at)}" if action.at else ""
+    return told + (f"; {action.note}" if action.note else "") + (f"; issue {action.issue}" if action.issue else "")
 
 
 def _left_to_people(report: Report) -> list[str]:

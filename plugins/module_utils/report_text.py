@@ -224,8 +224,20 @@ def _image_line(service: dict[str, Any]) -> str:
 
 
 def _stop_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
-    order = ", then ".join(" and ".join(group) for group in result.get("order", []))
-    return [f"{order}; {', '.join(plan['keep_services']) or 'no service'} keep running"]
+    order = ", then ".join(" and ".join(group) for group in result.get("order", [])) or "none"
+    lines = [f"{order}; {', '.join(plan['keep_services']) or 'no service'} keep running"]
+    serving = [name for name in result.get("not_stopped") or [] if name not in _stops_later(plan)]
+    if serving:
+        lines.append(f"{', '.join(serving)}: serving until the containers of the release are ready")
+    elif plan.get("rolling") and not result.get("not_stopped"):
+        lines.append("rolling: none goes on serving, because the database changes")
+    return lines
+
+
+def _stops_later(plan: dict[str, Any]) -> dict[str, str]:
+    """Return the services that were to serve until they are replaced and cannot, each with the reason."""
+    found: dict[str, str] = plan["results"].get("start_services", {}).get("not_rolled") or {}
+    return found
 
 
 def _switch_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
@@ -268,7 +280,7 @@ def _taken(backup: dict[str, Any]) -> str:
 
 def _revert_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     database = plan["results"]["prepare_database"]["database"]
-    commands = [" ".join(item["revert_migrations_command"]["argv"]) for item in result.get("commands", [])]
+    commands = [" ".join(map(str, argv)) for argv in result.get("command_lines", [])]
     return [f"on a copy of {database}; the live one is kept, frozen", *[f"run {command}" for command in commands]]
 
 
@@ -283,6 +295,9 @@ def _start_lines(plan: dict[str, Any], result: dict[str, Any]) -> list[str]:
     names = sorted(result.get("services", {}).keys() - idle)
     image = "the image that it had" if plan.get("undo_of") else "its image of the release"
     lines = [f"{', '.join(names)}, each with {image}, until running and healthy"] if names else []
+    rolled = result.get("rolled") or []
+    lines += [f"{', '.join(rolled)}: beside the containers that serve; these stop then"] if rolled else []
+    lines += [f"{name}: stopped, then started, because {why}" for name, why in (result.get("not_rolled") or {}).items()]
     return lines + ([f"not started, as before that run: {', '.join(idle)}"] if idle else [])
 
 
@@ -381,10 +396,13 @@ _STEP_LINES = {
 
 def outage_line(plan: dict[str, Any]) -> str:
     """Return how long which services are down, as far as it was ever measured."""
-    order = plan["results"].get("stop_services", {}).get("order", [])
-    services = ", ".join(name for group in order for name in group)
+    stop = plan["results"].get("stop_services", {})
+    down = [name for group in stop.get("order", []) for name in group] + list(_stops_later(plan))
+    services = ", ".join(down)
     if plan.get("scenario") == SCENARIO:
         return f"Outage: {services}; until they are started again by -e stage=release"
+    if stop.get("not_stopped") and not down:
+        return "Outage: none is planned, no service stops before its containers of the release are ready"
     outage = plan.get("outage") or {}
     if outage.get("seconds") is None:
         return f"Outage: {services}; unknown, no earlier run of these steps was measured here"

@@ -48,6 +48,28 @@ def done_steps(run: dict[str, Any], results: dict[str, dict[str, Any]]) -> list[
     return done if "start_services" in done else [name for name in done if name not in _PROOFS]
 
 
+def steps_to_do(plans: list[dict[str, Any]]) -> list[str]:
+    """Return the steps that at least one of the hosts with these plans carries out."""
+    found = (
+        name for plan in plans for name in plan["steps"] if name not in plan["skipped"] and name not in plan["done"]
+    )
+    return list(dict.fromkeys(found))
+
+
+def skip_events(plan: dict[str, Any], events: list[dict[str, Any]], before: str = "") -> list[dict[str, Any]]:
+    """Return what the journal has to say of the steps without anything to do that come before a step.
+
+    Without ``before`` those are all of the run. What ``events`` say already is not said again.
+    """
+    order: list[str] = plan["steps"]
+    said = {event.get("step") for event in events if event["event"] == "step_skipped"}
+    return [
+        {"event": "step_skipped", "step": name, "facts": {"reason": plan["skipped"][name]}}
+        for name in (order[: order.index(before)] if before else order)
+        if name in plan["skipped"] and name not in plan["done"] and name not in said
+    ]
+
+
 def is_settled(run: dict[str, Any], purpose: str) -> bool:
     """Tell whether nothing is to be done on a host, while the run is gone on with or undone on another one.
 

@@ -60,12 +60,20 @@ def summarise(run_id: str, journal: Journal, path: str) -> dict[str, Any]:
         "resumed": sum(event["event"] == "run_resumed" for event in events),
         "undo_of": _text(asked.get("undo_of")) or None,
         "undone_by": None,
+        "not_stopped": _not_stopped(found),
         "acted": any(event["step"] not in (None, *_HARMLESS) for event in events if event["event"] != "step_skipped"),
         "damaged_lines": journal.damaged_lines,
         "path": path,
         "plan": _last(told, "plan"),
         "events": events,
     }
+
+
+def _not_stopped(found: list[Step]) -> list[str]:
+    """Return the services that the run let serve while it replaced them."""
+    facts = next((step.facts for step in found if step.name == "stop_services"), {})
+    names = facts.get("not_stopped")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def brief(run: dict[str, Any]) -> dict[str, Any]:
@@ -131,6 +139,11 @@ def history(state_directory: str, limit: int | None = None) -> list[dict[str, An
     An undo is newer than what it undoes, so ``undone_by`` is right with a limit too.
     """
     runs = [_read(state_directory, run_id) for run_id in _run_ids(state_directory)[:limit]]
+    return with_undone(runs)
+
+
+def with_undone(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the runs of a host, the newest first, each with ``undone_by``."""
     undone = _undone(runs)
     return [{**run, "undone_by": undone.get(run["run_id"])} for run in runs]
 
@@ -167,6 +180,23 @@ def _undone(runs: list[dict[str, Any]]) -> dict[str, str]:
         if run["undo_of"] and run["state"] == SUCCEEDED and run["run_id"] not in undone:
             undone.setdefault(run["undo_of"], run["run_id"])
     return undone
+
+
+def related(runs: list[dict[str, Any]], run_id: str) -> list[str]:
+    """Return the ids of a run, its undos, the undos of these, and what it undoes, the newest first."""
+    names = {run["run_id"] for run in runs}
+    # What undoes a run is newer than it; a journal that says something else is not followed, least of all in a circle.
+    undo_of = {
+        run["run_id"]: run["undo_of"] if run["undo_of"] in names and run["undo_of"] < run["run_id"] else ""
+        for run in runs
+    }
+    first = run_id
+    while undo_of.get(first):
+        first = undo_of[first]
+    found = {first}
+    for name in reversed(undo_of):
+        found |= {name} if undo_of[name] in found else set()
+    return [name for name in undo_of if name in found]
 
 
 def holder(state_directory: str) -> dict[str, Any]:
@@ -355,7 +385,7 @@ def run_info(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "changed": False,
         "runs": [brief(one) for one in runs[:limit]],
-        "run": run,
+        "run": {**run, "related": related(runs, run["run_id"])} if run else {},
         "incident": incident_of(runs),
         "rehearsals": read_rehearsals(directory, limit),
         "lock": holder(directory),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .border import plain
 from .database_decision import loss_text
+from .follow_up import MANUAL_CHECK
 from .journal import clock, duration, parse_time, seconds_between, stamp
 from .monitoring_text import told_lines
 from .report_text import (
@@ -29,8 +30,8 @@ from .report_text import (
     step_lines,
     way_out_parts,
 )
-from .run_history import FAILED, SUCCEEDED, UNFINISHED, UNREADABLE
-from .run_text import first_opening, kept_lines, plan_of, who, workflow_of
+from .run_history import FAILED, SUCCEEDED, UNFINISHED, UNREADABLE, with_undone
+from .run_text import first_opening, kept_lines, moment_text, plan_of, who, workflow_of
 from .security_incident import ASSESS, CONTAIN, RECOVER, RELEASE, SCENARIO
 
 if TYPE_CHECKING:
@@ -106,6 +107,20 @@ class ChecklistItem:
 
 
 @dataclass(frozen=True)
+class FollowUp:
+    """One thing that is to be done after a run, as it stood when somebody last looked."""
+
+    state: str
+    name: str
+    owner: str
+    due: str
+    by: str
+    at: str | None
+    note: str
+    issue: str
+
+
+@dataclass(frozen=True)
 class ServiceVersion:
     """The image of a service before the run, and the one that its containers were seen with afterwards."""
 
@@ -166,6 +181,8 @@ class HostReport:
     kept: tuple[str, ...]
     kept_until: str
     checklist: tuple[ChecklistItem, ...]
+    follow_up: tuple[FollowUp, ...]
+    followed_up: str | None
     messages: tuple[Message, ...]
     failure: Failure | None
     notes: tuple[str, ...]
@@ -194,6 +211,18 @@ class Approval:
 
 
 @dataclass(frozen=True)
+class Undo:
+    """A run that was to undo the one of the report. ``undone_by`` is the run that has taken that back."""
+
+    run_id: str
+    state: str
+    hosts: tuple[str, ...]
+    ended: str | None
+    started_by: str
+    undone_by: str
+
+
+@dataclass(frozen=True)
 class Report:
     """A run on all its hosts."""
 
@@ -211,6 +240,8 @@ class Report:
     after: str
     way: str
     undo_of: str
+    undone_by: str
+    undos: tuple[Undo, ...]
     started_by: str
     approval: Approval
     moments: tuple[Moment, ...]
@@ -266,12 +297,19 @@ def _number(value: object) -> float | None:
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
-def report_of(runs: list[dict[str, Any]]) -> Report:
-    """Return the report of a run from what ``run_history.summarise`` made of the journal of each host, one or more."""
+def report_of(runs: list[dict[str, Any]], later: Iterable[dict[str, Any]] = ()) -> Report:
+    """Return the report of a run from what ``run_history.summarise`` made of the journal of each host, one or more.
+
+    ``later`` holds the runs that came after it on these hosts, the newest first; only its undos count.
+    """
     lead = next((run for run in runs if run["plan"]), runs[0])
     state = _state(runs)
     hosts = tuple(_host(run) for run in runs)
     moments = _moments(runs)
+    undos = _undos(runs, list(later))
+    standing = _standing_undo(runs, undos)
+    undone_by = standing.run_id if standing and standing.state == SUCCEEDED else ""
+    headline = _headline(lead, state, hosts)
     approval, condition = _mapping(lead["approval"]), _mapping(_mapping(lead["approval"]).get("condition"))
     told = Report(
         schema=SCHEMA,
@@ -280,14 +318,16 @@ def report_of(runs: list[dict[str, Any]]) -> Report:
         stage=_text(lead["inputs"].get("stage")) if lead["scenario"] == SCENARIO else "",
         project=lead["project"],
         state=state,
-        headline=_headline(lead, state, hosts),
-        commands=_commands(lead, state, runs),
+        headline=f"Undone by run {undone_by}. Before that: {headline}" if undone_by else headline,
+        commands=_commands(lead, state, runs, standing),
         reason=lead["reason"] or "not given",
         incident=_text(approval.get("incident")),
         before=name_of(lead["from"]),
         after=_after(lead),
         way=_way(lead),
         undo_of=lead["undo_of"] or "",
+        undone_by=undone_by,
+        undos=undos,
         started_by=who(first_opening(lead)),
         approval=Approval(
             required=approval.get("approvals") != "off",
@@ -371,12 +411,20 @@ def step_name(step: StepReport) -> str:
     return f"step {step.number}, {step.title}" if step.number else step.title
 
 
-def _commands(lead: dict[str, Any], state: str, runs: list[dict[str, Any]]) -> tuple[Command, ...]:
+def _commands(
+    lead: dict[str, Any], state: str, runs: list[dict[str, Any]], standing: Undo | None
+) -> tuple[Command, ...]:
     """Return what to type next."""
     if not lead["plan"]:
         return (Command("To see what is on record, type", command_for(plan_of(lead), "runs")),)
     plan = {**plan_of(lead), **{key: lead["plan"].get(key) for key in ("inventory", "target")}}
     plan |= {"scenario": lead["scenario"], "steps": [step["name"] for step in lead["steps"]]}
+    if standing:  # the run itself can neither be gone on with nor be undone
+        plan["run_id"] = standing.run_id
+        resume = (
+            [] if standing.state == SUCCEEDED else [Command("To go on with its undo, type", _command(plan, "resume"))]
+        )
+        return (*resume, Command("To take its undo back, type", _command(plan, "undo")))
     commands = [] if state == SUCCEEDED else [Command("To go on, mend the cause and type", _command(plan, "resume"))]
     if any(run["acted"] for run in runs) and has_way_back(plan):
         changed = any(_database_changed(run) for run in runs)
@@ -408,6 +456,46 @@ def _database_changed(run: dict[str, Any]) -> str:
         return ""
 
 
+# --- what came after it ----------------------------------------------------------------------------------------------
+
+
+def _undos(runs: list[dict[str, Any]], later: list[dict[str, Any]]) -> tuple[Undo, ...]:
+    """Return the undos of a run, the newest first, each with the hosts of the run that it was carried out on."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for host in [run["host"] for run in runs]:
+        for run in with_undone([one for one in later if one["host"] == host]):
+            if run["undo_of"] == runs[0]["run_id"]:
+                found.setdefault(run["run_id"], []).append(run)
+    return tuple(
+        Undo(
+            run_id=name,
+            state=_state(undo),
+            hosts=tuple(run["host"] for run in undo),
+            ended=_last_of([run["ended"] for run in undo]),
+            started_by=who(first_opening(undo[0])),
+            undone_by=next((run["undone_by"] for run in undo if run["undone_by"]), ""),
+        )
+        for name, undo in sorted(found.items(), reverse=True)
+    )
+
+
+def _standing_undo(runs: list[dict[str, Any]], undos: tuple[Undo, ...]) -> Undo | None:
+    """Return the newest undo that was not taken back and was carried out on all hosts that the run has changed."""
+    acted = {run["host"] for run in runs if run["acted"]}
+    return next((undo for undo in undos if not undo.undone_by and acted <= set(undo.hosts)), None)
+
+
+def undo_text(undo: Undo, report: Report) -> str:
+    """Return that a run was undone, or was to be, by whom, and whether that stands."""
+    where = f" on {', '.join(undo.hosts)}" if len(report.hosts) > 1 else ""
+    if undo.state != SUCCEEDED:
+        came = "failed" if undo.state == FAILED else "has no end on record"
+        told = f"Run {undo.run_id}, started {undo.started_by}, was to undo it{where}, and {came}"
+    else:
+        told = f"Undone{where} by run {undo.run_id}, {moment_text(undo.ended)}, started {undo.started_by}"
+    return f"{told}; run {undo.undone_by} has taken that back." if undo.undone_by else f"{told}."
+
+
 # --- the moments of the recovery -------------------------------------------------------------------------------------
 
 
@@ -429,7 +517,7 @@ def _moments(runs: list[dict[str, Any]]) -> tuple[Moment, ...]:
     return (
         Moment("detected", detected),
         Moment("decided", min(filter(None, (run["started"] for run in runs)), default=None)),
-        Moment("stopped", min(filter(None, (_step_time(run, "stop_services", "start") for run in runs)), default=None)),
+        Moment("stopped", min(filter(None, map(_stopped, runs)), default=None)),
         Moment("started", _last_of([_step_time(run, "start_services", "end") for run in runs])),
         Moment("healthy", _last_of([_step_time(run, "verify_release", "end") for run in runs])),
         Moment("closed", _last_of([run["ended"] for run in runs])),
@@ -439,6 +527,13 @@ def _moments(runs: list[dict[str, Any]]) -> tuple[Moment, ...]:
 def _last_of(times: list[str | None]) -> str | None:
     known = [time for time in times if time]
     return max(known) if len(known) == len(times) else None
+
+
+def _stopped(run: dict[str, Any]) -> str | None:
+    """Return when the stop began, of a run that stopped something."""
+    facts = next((step.get("facts") or {} for step in run["steps"] if step["name"] == "stop_services"), {})
+    nothing = facts.get("not_stopped") and not facts.get("order")
+    return None if nothing else _step_time(run, "stop_services", "start")
 
 
 def _step_time(run: dict[str, Any], name: str, which: str) -> str | None:
@@ -478,6 +573,7 @@ def _recovery(moments: tuple[Moment, ...]) -> tuple[str, ...]:
 def _host(run: dict[str, Any]) -> HostReport:
     plan, facts = plan_of(run), {step["name"]: _mapping(step["facts"]) for step in run["steps"]}
     parts = _parts(run)
+    follow_up = tuple(_follow_up(run))
     switched = next((step for step in run["steps"] if step["name"] == "switch_release"), {"state": "open"})
     return HostReport(
         host=run["host"] or "unknown host",
@@ -494,7 +590,9 @@ def _host(run: dict[str, Any]) -> HostReport:
         database=_database(run, facts),
         kept=tuple(_kept(run, plan)),
         kept_until=_kept_until(run),
-        checklist=tuple(_checklist(run, facts)),
+        checklist=tuple(_looked_at_since(item, follow_up) for item in _checklist(run, facts)),
+        follow_up=follow_up,
+        followed_up=max((event["time"] for event in _follow_up_events(run)), default=None),
         messages=tuple(_messages(facts)),
         failure=_failure(run, parts),
         notes=tuple(_notes(run)),
@@ -761,6 +859,55 @@ def _checklist(run: dict[str, Any], facts: dict[str, dict[str, Any]]) -> list[Ch
     wanted = facts.get("verify_release", {}).get("manual_checks") or run["plan"].get("manual_checks")
     names = wanted if isinstance(wanted, list) and not run["undo_of"] else []
     return [ChecklistItem(_text(name), "open", "", "") for name in names]
+
+
+def _looked_at_since(item: ChecklistItem, follow_up: tuple[FollowUp, ...]) -> ChecklistItem:
+    """Return what a person had to look at, as done when somebody did after the run."""
+    tick = next((one for one in follow_up if one.at and one.name == MANUAL_CHECK + item.name), None)
+    if tick is None or item.state == "done":
+        return item
+    note = "; ".join(filter(None, [item.note, f"after the run, {moment_text(tick.at)}"]))
+    return replace(item, state="done", by=tick.by, note=note)
+
+
+def _follow_up(run: dict[str, Any]) -> Iterator[FollowUp]:
+    """Return what is to be done after a run; what was done without being on the list comes last."""
+    listed: dict[str, dict[str, Any]] = {}
+    done: dict[str, dict[str, Any]] = {}
+    issues: dict[str, str] = {}
+    for event in _follow_up_events(run):
+        facts = event["facts"]
+        actions = {_text(one.get("name")): one for one in _mappings(facts.get("actions"))}
+        listed = actions or listed
+        items = [one for one in _mappings(facts.get("items")) if one.get("state") == "done"]
+        done |= {_text(one.get("name")): {**one, "at": event["time"]} for one in items}
+        issues |= {_text(one.get("name")): _text(one.get("issue")) for one in _mappings(facts.get("issues"))}
+    for name in dict.fromkeys([*listed, *done]):
+        action, tick = listed.get(name, {}), done.get(name, {})
+        yield FollowUp(
+            state="done" if tick else _text(action.get("state")) or "open",
+            name=name or "an action without a name",
+            owner=_text(action.get("owner")),
+            due=_text(action.get("due")),
+            by=_text(tick.get("by")),
+            at=tick.get("at"),
+            note=_text(tick.get("note")),
+            issue=issues.get(name, ""),
+        )
+
+
+def _follow_up_events(run: dict[str, Any]) -> list[dict[str, Any]]:
+    return [event for event in run["events"] if event["event"] == "follow_up"]
+
+
+def follow_up_sum(host: HostReport) -> str:
+    """Return how far what is to be done after a run has come, and when that was seen."""
+    states = [one.state for one in host.follow_up]
+    left = len(states) - states.count("done")
+    return (
+        f"{states.count('done')} of {len(states)} done, {left} open, {states.count('late')} of them late, "
+        f"as seen {moment_text(host.followed_up)}. The playbook follow_up looks again, and writes this report again."
+    )
 
 
 _ITEM_DEFAULTS = {"name": "an item without a name", "state": "open", "by": "", "note": ""}

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from .errors import RollbackError
+from .process import started
 
 ALPHABETS = {
     "urlsafe": string.ascii_letters + string.digits + "-_",
@@ -87,7 +88,7 @@ def from_command(name: str, argv: list[str], directory: str | None, timeout: flo
     secret; so a failure says only how the command ended.
     """
     try:
-        process = subprocess.Popen(  # noqa: S603 - the inventory names the command; no shell
+        process = started(
             argv, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip

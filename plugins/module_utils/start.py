@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import compose
-from .docker_client import PROJECT_LABEL, REVISION_LABEL, VERSION_LABEL
+from .docker_client import PROJECT_LABEL, REVISION_LABEL, VERSION_LABEL, connect
 from .errors import RollbackError
 from .exclusive import exclusive
 from .images import (
@@ -43,8 +43,12 @@ from .project import (
 )
 from .readiness import Awaited, Waiter, needs_health
 from .release import release_number
+from .rolling import Reload, Replacement, Roller, check_proxy, reload_from, volumes_of, why_not
+from .stop import check_grace_periods
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from docker.client import DockerClient
 
 NETWORK_HASH_SINCE = (2, 30)
@@ -75,6 +79,10 @@ class StartRequest:
     timeout: int = 120
     stable_for: float = 2.0
     one_shot: list[str] = field(default_factory=list)
+    rolling: list[str] = field(default_factory=list)
+    reload: Reload = field(default_factory=Reload)
+    settle: float = 2.0
+    grace_periods: dict[str, int] = field(default_factory=dict)
     log_lines: int = 40
     run_id: str = ""
 
@@ -97,12 +105,14 @@ def request_from(options: dict[str, Any]) -> StartRequest:
                 f"{name}={options[name]!r} is no full commit id. Nothing was changed.",
                 "Give the 40 digits that 'git rev-parse <tag>^{commit}' prints.",
             )
-    for name in ("timeout", "build_timeout", "stable_for", "log_lines"):
+    for name in ("timeout", "build_timeout", "stable_for", "settle", "log_lines"):
         if options[name] < (1 if "timeout" in name else 0):
             raise RollbackError(
                 f"{name}={options[name]} is too small. Nothing was changed.", f"Give {name} as a positive number."
             )
-    given |= {**commits, "environment": environment, "tree": options["tree"] or ""}
+    reload = reload_from(options["reload"])
+    given |= {**commits, "environment": environment, "tree": options["tree"] or "", "reload": reload}
+    given["grace_periods"] = check_grace_periods(options["grace_periods"])
     return StartRequest(**given)
 
 
@@ -138,6 +148,11 @@ class Scene:
         return [one for one in self.containers if one.service == service and not one.one_off]
 
 
+def start_as_asked(options: dict[str, Any], run: compose.Run, *, check: bool) -> dict[str, Any]:
+    """Have a release at hand or start it, as the options of the module say it."""
+    return start_services(connect(options["docker_host"]), run, request_from(options), check_mode=check)
+
+
 def start_services(
     client: DockerClient, run: compose.Run, request: StartRequest, *, check_mode: bool = False
 ) -> dict[str, Any]:
@@ -167,9 +182,11 @@ def look(client: DockerClient, run: compose.Run, request: StartRequest, *, check
         raise RollbackError(
             f"{', '.join(both)} is in groups and in not_started. Nothing was changed.", "Give it in one of the two."
         )
-    check_service_lists([*request.groups, request.not_started], request.keep)
+    check_service_lists([*request.groups, request.not_started], request.keep, rolling=request.rolling)
     containers = require_project(client, request.project)
     kept = kept_containers(containers, request.keep)
+    if request.rolling:
+        check_proxy(request.reload, containers)
     if request.run_id:
         before_of(request.project, "x", request.run_id)
     tree = request.tree or request.directory
@@ -446,11 +463,14 @@ def _with_override(text: str, call: Any) -> Any:  # noqa: ANN401 - returns what 
 def _start(client: DockerClient, run: compose.Run, scene: Scene, check_mode: bool) -> dict[str, Any]:  # noqa: FBT001
     """Start the release's services, group after group, and wait until they run and are healthy."""
     needed = _needed(run, scene, check_mode=check_mode)
+    cannot = _cannot_run_twice(client, scene, needed)
     policies = _policies(scene, needed)
     misnamed = _misnamed(client, scene)
     result = _result(scene, changed=bool(needed or policies or misnamed))
     result["recreated"] = [name for name, how in needed.items() if how == "recreate"]
     result["started"] = [name for name, how in needed.items() if how != "recreate"]
+    result["not_rolled"] = {name: reason for name, reason in cannot.items() if reason}
+    result["rolled"] = [name for name, reason in cannot.items() if not reason]
     if check_mode:
         return result
     missing = [one for one in scene.decisions.values() if one.action != REUSE]
@@ -531,22 +551,48 @@ def _scale(definition: dict[str, Any]) -> int:
 def _redefined(run: compose.Run, scene: Scene, names: list[str]) -> list[str]:
     """Return the services whose containers were made from another definition."""
     left = {name: {one.labels.get(HASH_LABEL, "") for one in scene.running(name)} for name in names}
-    if not left:
-        return []
+    hashes = _hashes(run, scene)
+    while left and (known := next(hashes, None)) is not None:
+        left = {name: labels for name, labels in left.items() if labels != {known.get(name)}}
+    return list(left)
+
+
+def _hashes(run: compose.Run, scene: Scene) -> Iterator[dict[str, str]]:
+    """Give the hashes of the release's definitions, for each of the ways in which a container may have been made."""
     groups = [*scene.request.groups, scene.not_started]
     for shape in ([], groups, [[name] for name in scene.application]):
         text = compose.without_dependencies(scene.definitions, shape)
         if shape and not text:
-            break
-        known = (
+            return
+        yield (
             _with_override(text, lambda path: compose.hashes(run, scene.source, path))
             if text
             else compose.hashes(run, scene.source)
         )
-        left = {name: labels for name, labels in left.items() if labels != {known.get(name)}}
-        if not left:
-            break
-    return list(left)
+
+
+def _cannot_run_twice(client: DockerClient, scene: Scene, needed: dict[str, str]) -> dict[str, str]:
+    """Return each service that serves and is to be replaced beside, with why it cannot be; without a reason it can."""
+    found = {}
+    for name in scene.request.rolling:
+        serving = [one for one in scene.running(name) if one.state == "running"]
+        wanted = needed.get(name) == "recreate" and name in scene.services and _scale(scene.definitions[name]) > 0
+        if wanted and serving:
+            found[name] = why_not(name, scene.definitions, volumes_of(client, serving))
+    told = [
+        f"{name} cannot run twice: {reason}. It is stopped, then started." for name, reason in found.items() if reason
+    ]
+    scene.warnings.extend(told)
+    return found
+
+
+def _replacement(run: compose.Run, scene: Scene, name: str) -> Replacement:
+    """Return what stays of a service and what goes. A run that was cut off has left both."""
+    made = scene.running(name)
+    same = [one for one in made if one.image_id == scene.decisions[name].image_id and one.state == "running"]
+    known = {hashes.get(name) for hashes in _hashes(run, scene)} if same else set()
+    fitting = tuple(one for one in same if one.labels.get(HASH_LABEL, "") in known)
+    return Replacement(name, _scale(scene.definitions[name]), fitting, tuple(one for one in made if one not in fitting))
 
 
 def _up(
@@ -558,8 +604,13 @@ def _up(
     waiter = Waiter(client, request.project, scene.containers, deadline, request.stable_for, request.log_lines)
     awaited: list[Awaited] = []
     _up_group(run, scene, waiter, [name for name in scene.not_started if name in needed], result, how="--no-start")
+    roller = Roller(client, run, scene.source, waiter, request.reload, request.settle, request.grace_periods)
     for group in request.groups:
-        _up_group(run, scene, waiter, [name for name in group if name in needed], result, how="--detach")
+        beside = [name for name in group if name in result["rolled"]]
+        if beside:
+            roller.replace([_replacement(run, scene, name) for name in beside], result)
+        others = [name for name in group if name in needed and name not in beside]
+        _up_group(run, scene, waiter, others, result, how="--detach")
         here = [_awaited(scene, name) for name in group if name in scene.services]
         awaited += here
         later = [name for name in scene.services if name not in {one.service for one in awaited}]
@@ -690,6 +741,8 @@ def _result(scene: Scene, *, changed: bool) -> dict[str, Any]:
         "not_started": scene.not_started,
         "recreated": [],
         "started": [],
+        "rolled": [],
+        "not_rolled": {},
         "config_files": scene.source.files,
         "env_files": scene.source.environment_files,
         "warnings": scene.warnings,

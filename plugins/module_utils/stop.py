@@ -8,10 +8,10 @@ Containers are addressed by their labels, never by a Compose file: after a check
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .docker_client import WORKING_DIRECTORY_LABEL
+from .docker_client import WORKING_DIRECTORY_LABEL, connect
 from .errors import RollbackError
 from .exclusive import exclusive
 from .project import (
@@ -32,7 +32,7 @@ from .project import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from docker.client import DockerClient
 
@@ -52,6 +52,7 @@ class StopRequest:
     grace_periods: dict[str, int] = field(default_factory=dict)
     on_kill: str = "warn"
     hold: bool = False
+    not_stopped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,21 @@ class Stopped:
 
 def check_request(request: StopRequest) -> StopRequest:
     """Return the request in its normal form; refuse values that cannot be meant."""
-    groups = check_service_lists(request.groups, request.keep, grace_periods=request.grace_periods)
-    grace_periods = {}
-    for service, seconds in request.grace_periods.items():
-        text = str(seconds)
-        if isinstance(seconds, bool) or not text.isdigit():
+    groups = check_service_lists(
+        request.groups, request.keep, grace_periods=request.grace_periods, not_stopped=request.not_stopped
+    )
+    return replace(request, groups=groups, grace_periods=check_grace_periods(request.grace_periods))
+
+
+def check_grace_periods(given: Mapping[str, Any]) -> dict[str, int]:
+    """Return the seconds of each service as numbers; refuse what is none."""
+    for service, seconds in given.items():
+        if isinstance(seconds, bool) or not str(seconds).isdigit():
             raise RollbackError(
                 f"The grace period of {service} is {seconds!r}. Nothing was changed.",
                 f"Accepted: whole seconds, 0 or more, for example grace_periods: {{{service}: 30}}.",
             )
-        grace_periods[service] = int(text)
-    return StopRequest(request.project, groups, request.keep, grace_periods, request.on_kill, request.hold)
+    return {service: int(seconds) for service, seconds in given.items()}
 
 
 def plan(containers: Iterable[Container], request: StopRequest) -> list[list[Action]]:
@@ -100,18 +105,33 @@ def plan(containers: Iterable[Container], request: StopRequest) -> list[list[Act
 
 def _action(container: Container, request: StopRequest) -> Action:
     default = DEFAULT_GRACE_PERIOD if container.stop_timeout is None else container.stop_timeout
+    stops = container.service not in request.not_stopped
     return Action(
         container=container,
-        stop=container.alive,
-        unpause=container.state == "paused",
-        hold=request.hold and container.restart_policy["Name"] != "no",
+        stop=stops and container.alive,
+        unpause=stops and container.state == "paused",
+        hold=stops and request.hold and container.restart_policy["Name"] != "no",
         grace_period=request.grace_periods.get(container.service, default),
     )
+
+
+def stop_containers(
+    client: DockerClient, containers: Iterable[Container], grace_periods: dict[str, int]
+) -> list[Stopped]:
+    """Stop containers at once, each with its grace period; an error of the daemon is in what is returned."""
+    request = StopRequest("", [], grace_periods=grace_periods)
+    return in_parallel(_Worker(client), [_action(one, request) for one in containers])
 
 
 def was_killed(exit_code: int, seconds: float, grace_period: int, *, out_of_memory: bool) -> bool:
     """Tell whether the daemon sent SIGKILL because the grace period was used up."""
     return exit_code == KILLED_EXIT_CODE and not out_of_memory and seconds >= grace_period
+
+
+def stop_as_asked(options: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """Stop services as the options of the module say it."""
+    request = {name: value for name, value in options.items() if name != "docker_host"}
+    return stop_services(connect(options["docker_host"]), StopRequest(**request), check_mode=check)
 
 
 def stop_services(client: DockerClient, request: StopRequest, *, check_mode: bool = False) -> dict[str, Any]:
@@ -205,7 +225,8 @@ def _result(
     return {
         "changed": any(one.held or (one.action.stop and one.error is None) for one in done),
         "services": states,
-        "order": request.groups,
+        "order": _stopping(request),
+        "not_stopped": [name for name in names if name in request.not_stopped],
         "killed": [one.action.container.name for one in done if one.killed],
         "absent": absent,
         "keep": kept_facts(kept),
@@ -217,6 +238,12 @@ def _result(
             "after": {name: facts["after"] for name, facts in states.items()},
         },
     }
+
+
+def _stopping(request: StopRequest) -> list[list[str]]:
+    """Return the groups without the services that go on running."""
+    groups = ([name for name in group if name not in request.not_stopped] for group in request.groups)
+    return [group for group in groups if group]
 
 
 def _absent_warning(name: str, project: str, services: Iterable[str]) -> str:
@@ -276,7 +303,7 @@ def _fail_on_errors(done: list[Stopped], result: dict[str, Any]) -> None:
 
 def _fail_on_return(now: list[Container], request: StopRequest, result: dict[str, Any]) -> None:
     """Fail when a container of a stopped service runs: something else started it meanwhile."""
-    names = {name for group in request.groups for name in group}
+    names = {name for group in _stopping(request) for name in group}
     running = [one for one in now if one.service in names and one.alive]
     if running:
         listed = ", ".join(f"{one.name} ({one.state})" for one in running)

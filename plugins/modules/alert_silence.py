@@ -21,6 +21,12 @@ description:
   - Nobody hears of an alert that is silenced. End the silence before something is said about alerts;
     M(usdx.rollback.metrics_gate) sees through one of its own run.
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Asks Alertmanager and changes nothing.

@@ -24,6 +24,12 @@ requirements:
   - docker >= 5 (the Docker SDK for Python)
   - Docker Compose v2, as C(docker compose)
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to start services, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Can run without changing anything and predict the result.
@@ -160,6 +166,51 @@ options:
     type: list
     elements: str
     default: []
+  rolling:
+    description:
+      - Services of O(groups) that may run twice for a moment, with O(state=started). Where one of them gets new
+        containers while it runs, those are made beside the former ones and become ready before these are stopped and
+        removed. When they do not become ready they are removed, and the former ones go on serving.
+      - Whoever sends requests to the service must find both by its name, and try another address when one does not
+        answer. Both releases work on the same data meanwhile.
+      - A service that by its definition cannot run twice is stopped and started as without this option, with a warning
+        that says why. Reasons are a C(container_name), a fixed published port, a fixed address, C(network_mode) of the
+        host or of another container, an anonymous volume, and services that share its namespaces or volumes.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
+  reload:
+    description:
+      - A command that runs in the containers of a proxy once new containers are ready, and again when the former ones
+        have gone. For proxies that look up addresses only when they start.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      service:
+        description: The service of the proxy.
+        type: str
+        required: true
+      command:
+        description: The command as a list of words.
+        type: list
+        elements: str
+        required: true
+  settle:
+    description:
+      - Seconds between the moment at which new containers of a service of O(rolling) are ready and the stop of the
+        former ones. At least as long as a proxy remembers addresses.
+    type: float
+    default: 2
+    version_added: 0.2.0
+  grace_periods:
+    description:
+      - Seconds between the stop signal and SIGKILL for the former containers of a service of O(rolling), by service
+        name. Without an entry the container's own C(stop_grace_period) counts, and without one 10 seconds.
+      - One that had to be killed is a warning.
+    type: dict
+    default: {}
+    version_added: 0.2.0
   log_lines:
     description:
       - Number of last lines of a log that a failure returns.
@@ -203,6 +254,17 @@ EXAMPLES = r"""
     directory: /opt/usdx-wexel
     release: v1.0.2
     commit: 0f3c9be4d3ab6ad8a1c6c7f8bfbf2ef8d5a0c4ce
+
+- name: Start v1.0.2 beside v1.0.3, which stops when v1.0.2 is healthy
+  usdx.rollback.compose_start:
+    project: usdx-wexel
+    groups: [[webapp, indexer]]
+    keep: [db, redis, nginx]
+    directory: /opt/usdx-wexel
+    release: v1.0.2
+    commit: 0f3c9be4d3ab6ad8a1c6c7f8bfbf2ef8d5a0c4ce
+    rolling: [webapp]
+    reload: {service: nginx, command: [nginx, -s, reload]}
 """
 
 RETURN = r"""
@@ -263,6 +325,17 @@ started:
   returned: success
   type: list
   elements: str
+rolled:
+  description: Services of O(rolling) that got new containers beside the former ones. They are in RV(recreated), too.
+  returned: success
+  type: list
+  elements: str
+  version_added: 0.2.0
+not_rolled:
+  description: Services of O(rolling) that serve and cannot run twice, with the reason. They are stopped and started.
+  returned: success
+  type: dict
+  version_added: 0.2.0
 config_files:
   description: The Compose files that were used.
   returned: success
@@ -301,11 +374,11 @@ next_step:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out, command_runner
-from ansible_collections.usdx.rollback.plugins.module_utils.docker_client import connect
-from ansible_collections.usdx.rollback.plugins.module_utils.start import request_from, start_services
+from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
+from ansible_collections.usdx.rollback.plugins.module_utils.start import start_as_asked
 
-ARGUMENT_SPEC = {
+ARGUMENTS = {
     "state": {"type": "str", "choices": ["prepared", "started"], "default": "started"},
     "project": {"type": "str", "required": True},
     "groups": {"type": "list", "elements": "list", "required": True},
@@ -326,6 +399,16 @@ ARGUMENT_SPEC = {
     "timeout": {"type": "int", "default": 120},
     "stable_for": {"type": "float", "default": 2},
     "one_shot": {"type": "list", "elements": "str", "default": []},
+    "rolling": {"type": "list", "elements": "str", "default": []},
+    "reload": {
+        "type": "dict",
+        "options": {
+            "service": {"type": "str", "required": True},
+            "command": {"type": "list", "elements": "str", "required": True},
+        },
+    },
+    "settle": {"type": "float", "default": 2},
+    "grace_periods": {"type": "dict", "default": {}},
     "log_lines": {"type": "int", "default": 40},
     "run_id": {"type": "str", "default": ""},
     "docker_host": {"type": "str"},
@@ -334,16 +417,8 @@ ARGUMENT_SPEC = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    carry_out(
-        module,
-        lambda: start_services(
-            connect(module.params["docker_host"]),
-            command_runner(module),
-            request_from(module.params),
-            check_mode=module.check_mode,
-        ),
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    carry_out(module, lambda: start_as_asked(module.params, run, check=module.check_mode))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,12 @@ description:
 requirements:
   - docker >= 5 (the Docker SDK for Python)
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to stop services, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Can run without changing anything and predict the result.
@@ -81,6 +87,14 @@ options:
       - M(usdx.rollback.compose_start) puts the policy of the Compose file back.
     type: bool
     default: false
+  not_stopped:
+    description:
+      - Services of O(groups) that go on running, because they are replaced while they serve.
+      - Their states are returned as those of the others are.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   docker_host:
     description:
       - URL of the Docker daemon. Without it the environment variable E(DOCKER_HOST) decides, then the local socket.
@@ -135,6 +149,12 @@ services:
       containers:
         - {name: usdx-wexel-webapp-1, id: 5f4f97c918c7, before: running, after: exited, exit_code: 0, killed: false,
            seconds: 0.41, one_off: false}
+not_stopped:
+  description: Services of O(not_stopped).
+  returned: success
+  type: list
+  elements: str
+  version_added: 0.2.0
 order:
   description: The groups in the order in which they were stopped.
   returned: success
@@ -173,29 +193,24 @@ next_step:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
-from ansible_collections.usdx.rollback.plugins.module_utils.docker_client import connect
-from ansible_collections.usdx.rollback.plugins.module_utils.stop import StopRequest, stop_services
+from ansible_collections.usdx.rollback.plugins.module_utils.stop import stop_as_asked
 
-ARGUMENT_SPEC = {
+ARGUMENTS = {
     "project": {"type": "str", "required": True},
     "groups": {"type": "list", "elements": "list", "required": True},
     "keep": {"type": "list", "elements": "str", "default": []},
     "grace_periods": {"type": "dict", "default": {}},
     "on_kill": {"type": "str", "choices": ["fail", "warn", "ignore"], "default": "warn"},
     "hold": {"type": "bool", "default": False},
+    "not_stopped": {"type": "list", "elements": "str", "default": []},
     "docker_host": {"type": "str"},
 }
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    options = dict(module.params)
-    docker_host = options.pop("docker_host")
-    carry_out(
-        module,
-        lambda: stop_services(connect(docker_host), StopRequest(**options), check_mode=module.check_mode),
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    carry_out(module, lambda: stop_as_asked(module.params, check=module.check_mode))
 
 
 if __name__ == "__main__":

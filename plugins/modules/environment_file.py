@@ -17,6 +17,12 @@ description:
 author:
   - usdx.rollback contributors (@usdx)
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to set variables, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Can run in check mode and tell what would change, without changing it.
@@ -81,36 +87,21 @@ next_step:
   type: str
 """
 
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.usdx.rollback.plugins.module_utils import environment_file
 from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
+from ansible_collections.usdx.rollback.plugins.module_utils.environment_file import set_as_asked
 
-
-def work(module: AnsibleModule) -> dict[str, Any]:
-    """Set the variables and return them as before and as after."""
-    path: str = module.params["path"]
-    variables = {name: None if value is None else str(value) for name, value in module.params["variables"].items()}
-    environment_file.check_variables(variables)
-    text = environment_file.read_file(path)
-    before = environment_file.read_variables(text, list(variables))
-    changed = before != variables
-    if changed and not module.check_mode:
-        environment_file.replace_file(path, environment_file.set_variables(text, variables))
-    return {"changed": changed, "before": before, "after": variables, "diff": {"before": before, "after": variables}}
+ARGUMENTS = {
+    "path": {"type": "path", "required": True},
+    "variables": {"type": "dict", "required": True},
+}
 
 
 def main() -> None:
     """Run as an Ansible module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "variables": {"type": "dict", "required": True},
-        },
-        supports_check_mode=True,
-    )
-    carry_out(module, lambda: work(module))
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    carry_out(module, lambda: set_as_asked(module.params, check=module.check_mode))
 
 
 if __name__ == "__main__":

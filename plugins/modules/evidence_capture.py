@@ -265,8 +265,8 @@ bytes:
   type: int
   returned: success
 groups:
-  description: For each group of items, how many C(items) were tried, and C(files) and C(bytes) that they became. In
-    check mode C(bytes) is about what they take at most.
+  description: For each group of items, how many were tried, and how many files and bytes they became. In check mode
+    C(bytes) is about what they take at most.
   type: list
   elements: dict
   returned: success
@@ -274,7 +274,7 @@ groups:
     name:
       description: The group, as in O(items).
       type: str
-    items:
+    item_count:
       description: How many items it has.
       type: int
     files:

@@ -18,6 +18,12 @@ description:
   - Grafana is spoken as it documents it. This was tried against a server that takes the documented request, not against
     Grafana itself.
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Sends nothing.

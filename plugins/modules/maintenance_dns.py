@@ -165,9 +165,10 @@ next_step:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out, command_runner
+from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
 from ansible_collections.usdx.rollback.plugins.module_utils.dns_server import ALGORITHMS, TYPES
 from ansible_collections.usdx.rollback.plugins.module_utils.maintenance_dns import STATES, maintenance_dns
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
 
 RECORD = {
     "name": {"type": "str", "required": True},
@@ -196,7 +197,6 @@ ARGUMENTS = {
 def main() -> None:
     """Switch the records, put them back, or look at them, and exit."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    run = command_runner(module)
     carry_out(module, lambda: maintenance_dns(run, module.params, check_mode=module.check_mode))
 
 

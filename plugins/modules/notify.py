@@ -20,6 +20,12 @@ description:
   - Wrong input is a failure, in check mode too, for example a URL that Apprise cannot use.
   - Nothing that a service answers is shown, because it may hold tokens and addresses. It is only recognised.
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to send the messages, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Sends nothing, and says which messages would be sent.

@@ -18,6 +18,12 @@ description:
     M(usdx.rollback.pg_safe_backup) writes.
   - File times are never used, because copying a file changes them. Memory does not grow with the backup.
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to look, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: It only reads, so it does the same.
@@ -161,24 +167,23 @@ next_step:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
-from ansible_collections.usdx.rollback.plugins.module_utils.postgres import backup_info
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.backup_info import backup_info
+
+ARGUMENTS = {
+    "path": {"type": "path", "required": True},
+    "pattern": {"type": "str", "default": "*"},
+    "file_time_zone": {"type": "str", "default": "UTC"},
+    "not_after": {"type": "str"},
+    "database": {"type": "str"},
+    "read": {"type": "str", "choices": ["whole", "newest", "head"], "default": "whole"},
+    "limit": {"type": "int", "default": 10},
+}
 
 
 def main() -> None:
     """Look and exit."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "pattern": {"type": "str", "default": "*"},
-            "file_time_zone": {"type": "str", "default": "UTC"},
-            "not_after": {"type": "str"},
-            "database": {"type": "str"},
-            "read": {"type": "str", "choices": ["whole", "newest", "head"], "default": "whole"},
-            "limit": {"type": "int", "default": 10},
-        },
-        supports_check_mode=True,
-    )
-    carry_out(module, lambda: backup_info.backup_info(module.params))
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    carry_out(module, lambda: backup_info(module.params))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,12 @@ description:
     Compared is what an application depends on, as C(pg_dump --schema-only) writes it. Owners, privileges, comments,
     rows and the order of columns are not.
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to look, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: It only reads, so it does the same.
@@ -117,27 +123,21 @@ next_step:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
-from ansible_collections.usdx.rollback.plugins.module_utils.postgres import database_info
-from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import (
-    LOGIN_ARGUMENTS,
-    LOGIN_RULES,
-    login_of,
-)
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.database_info import database_info_as_asked
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import LOGIN_ARGUMENTS, LOGIN_RULES
+
+ARGUMENTS = {
+    **LOGIN_ARGUMENTS,
+    "schema": {"type": "bool", "default": False},
+    "backup": {"type": "path"},
+    "timeout": {"type": "float", "default": 120},
+}
 
 
 def main() -> None:
     """Look and exit."""
-    module = AnsibleModule(
-        argument_spec={
-            **LOGIN_ARGUMENTS,
-            "schema": {"type": "bool", "default": False},
-            "backup": {"type": "path"},
-            "timeout": {"type": "float", "default": 120},
-        },
-        **LOGIN_RULES,
-        supports_check_mode=True,
-    )
-    carry_out(module, lambda: database_info.database_info(module.params, login_of))
+    module = AnsibleModule(argument_spec=ARGUMENTS, **LOGIN_RULES, supports_check_mode=True)
+    carry_out(module, lambda: database_info_as_asked(module.params))
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ options:
   cutover:
     description:
       - V(catalog_lock) lets newcomers wait while the names change, so that nobody is refused; it needs a superuser.
-        V(fence) refuses newcomers for some milliseconds. V(auto) tries the first and falls back to the second.
+        V(fence) refuses newcomers for some milliseconds; for some tenths of a second when autovacuum is at work on one
+        of the two databases and the login is no superuser. V(auto) tries the first and falls back to the second.
     type: str
     choices: [auto, catalog_lock, fence]
     default: auto

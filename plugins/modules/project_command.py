@@ -8,44 +8,63 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_command
-short_description: Run one of the project's own scripts
+short_description: Run the project's own scripts
 version_added: 0.1.0
 author: usdx.rollback contributors (@usdx)
 description:
-  - Runs a script of the project, such as C(scripts/notify_rollback.sh), without a shell and within a time limit.
+  - Runs scripts of the project, such as C(scripts/notify_rollback.sh), one after the other, without a shell and each
+    within a time limit. All are run, also after one that failed.
   - A script that is missing or not executable, returns another code than 0 or does not end in time has failed. By
     default that is a warning, so that a notification that cannot be sent does not hold up a rollback.
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to run the commands, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
-    description: Does not run the command, and says whether it could be run.
+    description: Runs no command, and says of each whether it could be run.
   diff_mode:
     support: none
     description: What a script of the project changes is not known.
   idempotent:
     support: none
-    description: Every call runs the command.
+    description: Every call runs the commands.
   platform:
     support: full
     platforms: posix
     description: Needs Python 3.9 or later and timeout of GNU coreutils.
 options:
-  name:
-    description: What the command is for, in messages.
-    type: str
-    required: true
-  argv:
-    description:
-      - The command and its arguments. Nothing in them is expanded.
-      - A relative command with a slash is below O(chdir); one without a slash is looked for in C(PATH).
+  commands:
+    description: The commands, in their order.
     type: list
-    elements: str
+    elements: dict
     required: true
+    suboptions:
+      name:
+        description: What the command is for, in messages. Without it, the name of the file that it runs.
+        type: str
+      argv:
+        description:
+          - The command and its arguments. Nothing in them is expanded.
+          - A relative command with a slash is below O(chdir); one without a slash is looked for in C(PATH).
+        type: list
+        elements: str
+        required: true
+      timeout:
+        description: Limit in seconds. Without it, that of O(timeout).
+        type: float
+      on_failure:
+        description: What a failure is. Without it, what O(on_failure) says.
+        type: str
+        choices: [warn, stop]
   chdir:
-    description: The directory in which it runs.
+    description: The directory in which they run.
     type: path
   timeout:
-    description: Limit in seconds. At its end the command and all processes of its group are ended.
+    description: Limit in seconds, for each command. At its end the command and all processes of its group are ended.
     type: float
     default: 60
   on_failure:
@@ -54,8 +73,8 @@ options:
     choices: [warn, stop]
     default: warn
   environment:
-    description: Variables that are added to its environment. Their values are not shown. A secret belongs
-        here, and not in O(argv).
+    description: Variables that are added to their environment. Their values are not shown. A secret belongs
+        here, and not in O(commands).
     type: dict
     default: {}
 seealso:
@@ -65,53 +84,56 @@ seealso:
 EXAMPLES = r"""
 - name: Tell the team
   usdx.rollback.project_command:
-    name: notify the team
-    argv: [./scripts/notify_rollback.sh, "Rolling back to v1.0.2"]
+    commands:
+      - argv: [./scripts/notify_rollback.sh, "Rolling back to v1.0.2"]
+      - argv: [./scripts/update_status_page.sh, investigating]
+        timeout: 30
     chdir: /opt/usdx-wexel
-    timeout: 30
 
 - name: Run the smoke tests
   usdx.rollback.project_command:
-    name: smoke tests
-    argv: [./scripts/test_deployment.sh, production]
+    commands:
+      - name: smoke tests
+        argv: [./scripts/test_deployment.sh, production]
     chdir: /opt/usdx-wexel
     timeout: 300
     on_failure: stop
 """
 
 RETURN = r"""
-name:
-  description: What the command is for.
-  type: str
+results:
+  description: What each command did, in the order of O(commands).
+  type: list
+  elements: dict
   returned: when options were accepted
-rc:
-  description: What it returned; null when it did not run.
-  type: int
-  returned: when options were accepted
-stdout:
-  description: The last 4000 characters that it wrote to standard output.
-  type: str
-  returned: when options were accepted
-stderr:
-  description: The last 4000 characters that it wrote to standard error.
-  type: str
-  returned: when options were accepted
-seconds:
-  description: How long it ran, in seconds.
-  type: float
-  returned: when options were accepted
-timed_out:
-  description: Whether it was ended because of its limit.
-  type: bool
-  returned: when options were accepted
-verdict:
-  description: C(passed) or C(failed). In check mode, whether it could be run.
-  type: str
-  returned: when options were accepted
-reason:
-  description: Why it failed, in words; empty when it did not.
-  type: str
-  returned: when options were accepted
+  contains:
+    name:
+      description: What the command is for.
+      type: str
+    changed:
+      description: Whether it ran, or in check mode whether it would.
+      type: bool
+    rc:
+      description: What it returned; null when it did not run.
+      type: int
+    stdout:
+      description: The last 4000 characters that it wrote to standard output.
+      type: str
+    stderr:
+      description: The last 4000 characters that it wrote to standard error.
+      type: str
+    seconds:
+      description: How long it ran, in seconds.
+      type: float
+    timed_out:
+      description: Whether it was ended because of its limit.
+      type: bool
+    verdict:
+      description: C(passed) or C(failed). In check mode, whether it could be run.
+      type: str
+    reason:
+      description: Why it failed, in words; empty when it did not.
+      type: str
 next_step:
   description: What to do next.
   type: str
@@ -119,12 +141,18 @@ next_step:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out, command_runner
+from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
 from ansible_collections.usdx.rollback.plugins.module_utils.project_command import project_command
 
-ARGUMENTS = {
-    "name": {"type": "str", "required": True},
+COMMAND = {
+    "name": {"type": "str"},
     "argv": {"type": "list", "elements": "str", "required": True},
+    "timeout": {"type": "float"},
+    "on_failure": {"type": "str", "choices": ["warn", "stop"]},
+}
+ARGUMENTS = {
+    "commands": {"type": "list", "elements": "dict", "required": True, "options": COMMAND},
     "chdir": {"type": "path"},
     "timeout": {"type": "float", "default": 60},
     "on_failure": {"type": "str", "choices": ["warn", "stop"], "default": "warn"},
@@ -133,13 +161,13 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    """Run the command and exit."""
+    """Run the commands and exit."""
     # no_log keeps the invocation out of syslog only: the environment may hold secrets.
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, no_log=True)
     options = module.params.copy()
     # Ansible returns module.params as the invocation; of the environment it shows the names.
     module.params["environment"] = dict.fromkeys(options["environment"], "not shown")
-    carry_out(module, lambda: project_command(options, command_runner(module), check=module.check_mode))
+    carry_out(module, lambda: project_command(options, run, check=module.check_mode))
 
 
 if __name__ == "__main__":

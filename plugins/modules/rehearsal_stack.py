@@ -109,6 +109,13 @@ options:
     type: list
     elements: str
     default: []
+  hosts:
+    description:
+      - Names and addresses by which O(places) mean this host. Its own addresses, and names that lead to them, need not
+        be here. What means another host is in RV(not_rehearsed), also where a port of the same number is published.
+    type: list
+    elements: str
+    default: []
   outbound:
     description:
       - Whether the copy may reach other hosts. Then it may also reach the services that production uses there.
@@ -228,8 +235,9 @@ next_step:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out, command_runner
+from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
 from ansible_collections.usdx.rollback.plugins.module_utils.docker_client import connect
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
 from ansible_collections.usdx.rollback.plugins.module_utils.rehearsal_stack import Request, rehearsal_stack
 
 NAMES = {"type": "list", "elements": "str", "default": []}
@@ -248,6 +256,7 @@ ARGUMENT_SPEC = {
     "release_tree": {"type": "path", "default": ""},
     "remote": {"type": "str", "default": "origin"},
     "places": NAMES,
+    "hosts": NAMES,
     "outbound": {"type": "bool", "default": False},
     "cpus": {"type": "float", "default": 0},
     "memory": {"type": "str", "default": ""},
@@ -267,9 +276,7 @@ def main() -> None:
         options[name] = {key: "" if value is None else str(value) for key, value in options[name].items()}
     carry_out(
         module,
-        lambda: rehearsal_stack(
-            lambda: connect(docker_host), command_runner(module), Request(**options), check_mode=module.check_mode
-        ),
+        lambda: rehearsal_stack(lambda: connect(docker_host), run, Request(**options), check_mode=module.check_mode),
     )
 
 

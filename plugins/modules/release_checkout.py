@@ -19,6 +19,12 @@ description:
 author:
   - usdx.rollback contributors (@usdx)
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to check out, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Can run in check mode and tell what would change, without changing it.
@@ -300,49 +306,40 @@ rc:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out, command_runner
-from ansible_collections.usdx.rollback.plugins.module_utils.checkout import (
-    DEFAULT_UNTRACKED,
-    Options,
-    release_checkout,
-)
-from ansible_collections.usdx.rollback.plugins.module_utils.former_state import undo_checkout
+from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
+from ansible_collections.usdx.rollback.plugins.module_utils.checkout import DEFAULT_UNTRACKED
+from ansible_collections.usdx.rollback.plugins.module_utils.former_state import checkout_as_asked
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
+
+ARGUMENTS = {
+    "path": {"type": "path", "required": True},
+    "version": {"type": "str"},
+    "undo": {"type": "str"},
+    "state": {"type": "str", "choices": ["checked_out", "prepared"], "default": "checked_out"},
+    "commit": {"type": "str"},
+    "patch": {"type": "path"},
+    "patch_name": {"type": "str"},
+    "patched_commit": {"type": "str"},
+    "destination": {"type": "path"},
+    "remote": {"type": "str", "default": "origin"},
+    "fetch_timeout": {"type": "float", "default": 60},
+    "verify_signature": {"type": "bool", "default": False},
+    "local_edits": {"type": "str", "choices": ["stash", "fail"], "default": "stash"},
+    "leftovers": {"type": "str", "choices": ["report", "remove"], "default": "report"},
+    "run_id": {"type": "str"},
+    "copy_untracked": {"type": "list", "elements": "str", "default": list(DEFAULT_UNTRACKED)},
+}
+RULES = {
+    "mutually_exclusive": [("version", "undo"), ("patch", "undo")],
+    "required_by": {"patch_name": ["patch"], "patched_commit": ["patch"]},
+    "required_one_of": [("version", "undo")],
+}
 
 
 def main() -> None:
     """Run as an Ansible module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "version": {"type": "str"},
-            "undo": {"type": "str"},
-            "state": {"type": "str", "choices": ["checked_out", "prepared"], "default": "checked_out"},
-            "commit": {"type": "str"},
-            "patch": {"type": "path"},
-            "patch_name": {"type": "str"},
-            "patched_commit": {"type": "str"},
-            "destination": {"type": "path"},
-            "remote": {"type": "str", "default": "origin"},
-            "fetch_timeout": {"type": "float", "default": 60},
-            "verify_signature": {"type": "bool", "default": False},
-            "local_edits": {"type": "str", "choices": ["stash", "fail"], "default": "stash"},
-            "leftovers": {"type": "str", "choices": ["report", "remove"], "default": "report"},
-            "run_id": {"type": "str"},
-            "copy_untracked": {"type": "list", "elements": "str", "default": list(DEFAULT_UNTRACKED)},
-        },
-        mutually_exclusive=[("version", "undo"), ("patch", "undo")],
-        required_by={"patch_name": ["patch"], "patched_commit": ["patch"]},
-        required_one_of=[("version", "undo")],
-        supports_check_mode=True,
-    )
-    values = {
-        **module.params,
-        "version": module.params["version"] or "",
-        "copy_untracked": tuple(module.params["copy_untracked"]),
-    }
-    options = Options(**values, check_mode=module.check_mode)
-    work = release_checkout if options.undo is None else undo_checkout
-    carry_out(module, lambda: work(options, command_runner(module)))
+    module = AnsibleModule(argument_spec=ARGUMENTS, **RULES, supports_check_mode=True)
+    carry_out(module, lambda: checkout_as_asked(module.params, run, check=module.check_mode))
 
 
 if __name__ == "__main__":

@@ -107,7 +107,8 @@ next_step:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out, command_runner
+from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
 from ansible_collections.usdx.rollback.plugins.module_utils.release_candidates import release_info
 
 
@@ -124,7 +125,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    carry_out(module, lambda: release_info(module.params, command_runner(module)))
+    carry_out(module, lambda: release_info(module.params, run))
 
 
 if __name__ == "__main__":

@@ -143,8 +143,9 @@ next_step:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out, command_runner
+from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
 from ansible_collections.usdx.rollback.plugins.module_utils.cleanup import run_cleanup
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
 
 
 def main() -> None:
@@ -162,7 +163,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    carry_out(module, lambda: run_cleanup(module.params, command_runner(module), check=module.check_mode))
+    carry_out(module, lambda: run_cleanup(module.params, run, check=module.check_mode))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,12 @@ description:
 author:
   - usdx.rollback contributors (@usdx)
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to read the journals, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Can run in check mode and tell what would change, without changing it.
@@ -153,12 +159,22 @@ run:
     resumed:
       description: How often it was gone on with.
       type: int
+    not_stopped:
+      description: Services that the run let serve while it replaced them.
+      type: list
+      elements: str
     undo_of:
       description: The run that it undoes; null when it is no undo.
       type: str
     undone_by:
       description: The run that has undone it with success; null when it is not undone.
       type: str
+    related:
+      description:
+        - The ids of this run, its undos, the undos of these, and what it undoes, the newest first. Only those that are
+          on record.
+      type: list
+      elements: str
     acted:
       description: Whether it began a step that changes something.
       type: bool
@@ -220,18 +236,17 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
 from ansible_collections.usdx.rollback.plugins.module_utils.run_history import PURPOSES, run_info
 
+ARGUMENTS = {
+    "state_directory": {"type": "path", "required": True},
+    "run_id": {"type": "str"},
+    "purpose": {"type": "str", "choices": list(PURPOSES), "default": "list"},
+    "limit": {"type": "int", "default": 20},
+}
+
 
 def main() -> None:
     """Run as an Ansible module."""
-    module = AnsibleModule(
-        argument_spec={
-            "state_directory": {"type": "path", "required": True},
-            "run_id": {"type": "str"},
-            "purpose": {"type": "str", "choices": list(PURPOSES), "default": "list"},
-            "limit": {"type": "int", "default": 20},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     carry_out(module, lambda: run_info(module.params))
 
 

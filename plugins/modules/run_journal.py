@@ -18,6 +18,12 @@ description:
     the disk when the module returns.
   - A last line that a crash has torn is closed first; readers skip it. Several writers at once never mix their lines.
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to append lines, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Writes nothing and returns the events that would be written.

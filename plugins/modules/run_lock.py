@@ -239,7 +239,7 @@ next_step:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
-from ansible_collections.usdx.rollback.plugins.module_utils.lock import Request, set_lock
+from ansible_collections.usdx.rollback.plugins.module_utils.lock import lock_as_asked
 
 TEXT = {"type": "str", "default": ""}
 NUMBER = {"type": "int", "default": 0}
@@ -276,12 +276,7 @@ ARGUMENTS = {
 def main() -> None:
     """Take or release the lock and exit."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    options = module.params
-    request = Request(**{name: options[name] for name in Request._fields})
-    carry_out(
-        module,
-        lambda: set_lock(options["state_directory"], options["state"], request, check=module.check_mode),
-    )
+    carry_out(module, lambda: lock_as_asked(**module.params, check=module.check_mode))
 
 
 if __name__ == "__main__":

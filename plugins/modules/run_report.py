@@ -14,12 +14,17 @@ description:
   - Reads the journals of one run, of one host or several, and writes four files beside them.
   - C(report.html) is one file that needs nothing else and can be sent, C(report.md) is the draft of a post-mortem,
     C(report.json) holds the same as data, C(junit.xml) is for CI servers.
+  - Runs beside it, in directories named like them, are read to see whether one of them has undone it.
   - The files get the mode 0600. The same journals give the same bytes, so a second call changes nothing.
   - Whatever a journal quotes is untrusted and escaped. What is not on record is said to be unknown.
-  - It is meant for the controller, where every run keeps copies of its journals; each run calls it at its end.
+  - It works on the controller, where every run keeps copies of its journals, whatever the host of the task. Each run
+    calls it at its end.
 author:
   - usdx.rollback contributors (@usdx)
 attributes:
+  action:
+    support: full
+    description: The process of the task on the controller does all of it. No module is sent anywhere.
   check_mode:
     support: full
     description: Can run in check mode and tell what would change, without changing it.
@@ -32,9 +37,7 @@ attributes:
   platform:
     support: full
     platforms: posix
-    description: Where it runs.
-requirements:
-  - jinja2, which ansible-core needs too
+    description: The controller.
 options:
   directory:
     description:
@@ -42,6 +45,7 @@ options:
     type: path
     required: true
 seealso:
+  - module: usdx.rollback.journal_copy
   - module: usdx.rollback.run_info
   - module: usdx.rollback.run_journal
 """
@@ -50,7 +54,6 @@ EXAMPLES = r"""
 - name: Make the report of a run again
   usdx.rollback.run_report:
     directory: ~/.local/state/usdx-rollback/usdx-wexel/20261124T150405Z-3f9a
-  delegate_to: localhost
   run_once: true
 """
 
@@ -75,17 +78,3 @@ next_step:
   returned: failure
   type: str
 """
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
-from ansible_collections.usdx.rollback.plugins.module_utils.report_files import run_report
-
-
-def main() -> None:
-    """Run as an Ansible module."""
-    module = AnsibleModule(argument_spec={"directory": {"type": "path", "required": True}}, supports_check_mode=True)
-    carry_out(module, lambda: run_report(module.params["directory"], check=module.check_mode))
-
-
-if __name__ == "__main__":
-    main()

@@ -19,6 +19,12 @@ description:
   - Statuspage, Instatus and Cachet are spoken as they document it. This was tried against servers that check the
     documented requests, not against the services themselves.
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to move the incident, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Reads the page and changes nothing.

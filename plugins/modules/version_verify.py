@@ -23,6 +23,12 @@ description:
   - It only reads. Answers and logs are untrusted; of each answer at most one MiB is read, of the logs of a service
     16 MiB, for ten seconds.
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to look, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Does the same in check mode, because it only reads.
@@ -341,8 +347,9 @@ next_step:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out, command_runner
+from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
 from ansible_collections.usdx.rollback.plugins.module_utils.http_probe import redacted
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
 from ansible_collections.usdx.rollback.plugins.module_utils.verify import verify
 
 ENDPOINT = {
@@ -394,7 +401,7 @@ def main() -> None:
     # Ansible returns module.params as the invocation; the URLs in it must not show a password.
     shown = [{**endpoint, "url": redacted(endpoint["url"])} for endpoint in options["endpoints"]]
     module.params["endpoints"] = shown
-    carry_out(module, lambda: verify(options, command_runner(module)))
+    carry_out(module, lambda: verify(options, run))
 
 
 if __name__ == "__main__":

@@ -15,18 +15,21 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING
 
+import loading
 import measuring
-from measuring import GAP, LIVE, MODULE, Data, Run
+from loading import GAP, LIVE, MODULE, Data
 
 if TYPE_CHECKING:
     import argparse
+
+    from measuring import Run
 
 
 def measure(data: Data, options: argparse.Namespace, run: Run) -> None:
     """Load, then change the names under the eyes of clients."""
     data.fresh(LIVE, f"TEMPLATE {data.source} STRATEGY file_copy")
     data.call(jobs=options.jobs, state="verified")
-    with measuring.clients(run, data.server, options.clients):
+    with loading.clients(run, data.server, options.clients):
         seconds, result = data.call(state="restored")
     assert result["reused"] is True, "the database was loaded again"
     data.check_rows(LIVE)
@@ -36,7 +39,7 @@ def measure(data: Data, options: argparse.Namespace, run: Run) -> None:
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = measuring.parser(str(__doc__), rounds=5)
+    parser = loading.parser(str(__doc__), rounds=5)
     parser.add_argument(
         "--megabytes", type=int, nargs="+", default=[200, 1000], help="sizes of the database (%(default)s)"
     )
@@ -46,15 +49,15 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, clean up."""
     options = arguments()
-    before = measuring.machine(options)
-    with measuring.running_server(options.postgres) as server, contextlib.ExitStack() as stack:
-        data = {f"{size} MB": stack.enter_context(measuring.data_of(server, size)) for size in options.megabytes}
+    before = loading.machine(options)
+    with loading.running_server(options.postgres) as server, contextlib.ExitStack() as stack:
+        data = {f"{size} MB": stack.enter_context(loading.data_of(server, size)) for size in options.megabytes}
         rows = {row: f"{one.sizes['gzip_mb']} MB of gzip" for row, one in data.items()}
-        runs = measuring.measure_all(list(rows), options.rounds, lambda run: measure(data[run.row], options, run))
+        runs = loading.measure_all(list(rows), options.rounds, lambda run: measure(data[run.row], options, run))
     first, *larger = rows
     ratios = measuring.ratios_of(runs, [(row, first) for row in larger], GAP)
     return measuring.report(runs, rows, ratios, before, options.output)
 
 
 if __name__ == "__main__":
-    sys.exit(measuring.run_benchmark(main))
+    sys.exit(loading.run_benchmark(main))

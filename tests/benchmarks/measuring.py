@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the benchmarks of a restore share: a server with data and backups, runs in turn, and the report of them.
+"""What all benchmarks share: runs in turn, what is computed from them, and the report.
 
 A benchmark gives an ordered list of rows and a function that measures one of them once. The rows run in turn, round
 after round, so that whatever else the machine does meets all of them alike.
@@ -9,75 +9,24 @@ after round, so that whatever else the machine does meets all of them alike.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gzip
 import json
 import os
 import platform
 import statistics
 import subprocess
-import sys
-import tempfile
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import database_probe
-import dump_zoo
-import harness
-import postgres_servers as servers
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-SETTINGS = {
-    "shared_buffers": "512MB",
-    "max_wal_size": "4GB",
-    "wal_level": "replica",
-    "checkpoint_timeout": "30min",
-    "maintenance_work_mem": "64MB",
-}
-MODULE = "pg_safe_restore"
-LIVE = "bench_live"
-GAP = "gap of the cutover, ms"
-_SOURCE = "source_"
-_WHICH = "SELECT pg_relation_filepath('pg_class')"  # begins with the number of the database, and reads no pg_database
-_FAILURES = (servers.ServerError, subprocess.CalledProcessError, AssertionError)
+UNKNOWN = "unknown"
+LONGEST_REASON = 300
 
 
-@dataclass(frozen=True)
-class Data:
-    """A database to restore, and its backup."""
-
-    server: servers.Server
-    source: str
-    backup: Path
-    sizes: dict[str, int]
-
-    def fresh(self, name: str, options: str = "TEMPLATE template0") -> None:
-        """Leave this empty database, the sources, and nothing else; and a checkpoint."""
-        for one in self.server.databases("bench_"):
-            self.server.drop_database(one)
-        self.server.create_database(name, options)
-        self.server.execute(servers.MAINTENANCE, "CHECKPOINT")
-
-    def call(self, **options: Any) -> tuple[float, dict[str, Any]]:
-        """Call the module for the live database; return its seconds, with the start of Ansible, and its result."""
-        given = self.server.login | {"db": LIVE, "backup": str(self.backup)} | options
-        began = time.monotonic()
-        outcome = harness.call_module(MODULE, given)
-        seconds = round(time.monotonic() - began, 2)
-        if outcome.failed:
-            raise servers.ServerError(f"{outcome.result.get('msg')} {outcome.result.get('next_step', '')}")
-        return seconds, outcome.result
-
-    def check_rows(self, database: str) -> None:
-        """Fail unless the rows are there."""
-        rows, wanted = (self.server.value(one, "SELECT count(*) FROM events") for one in (database, self.source))
-        if rows != wanted:
-            raise servers.ServerError(f"{rows} rows instead of {wanted}")
+class MeasuringError(Exception):
+    """A run that does not count; the message says why."""
 
 
 @dataclass
@@ -101,67 +50,54 @@ class Run:
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def running_server(version: int) -> Iterator[servers.Server]:
-    """Give a server of its own, that would survive a crash; remove it after."""
-    with servers.running_server(version, crash_safe=True, settings=SETTINGS) as server:
-        yield server
+def measure_all(
+    rows: Sequence[str], rounds: int, measure: Callable[[Run], None], failures: tuple[type[Exception], ...] = ()
+) -> list[Run]:
+    """Measure the rows in turn; what was measured is kept when a round is interrupted.
 
-
-@contextlib.contextmanager
-def data_of(server: servers.Server, megabytes: int) -> Iterator[Data]:
-    """Give a database of this size and its backup; the server keeps the database, the backup is removed after."""
-    source = server.create_database(f"{_SOURCE}{megabytes}")
-    size = dump_zoo.scale_database(server, source, megabytes)
-    text = server.pg_dump(source)
-    with tempfile.TemporaryDirectory(prefix="usdx-bench-") as folder:
-        backup = Path(folder, "bench.sql.gz")
-        backup.write_bytes(gzip.compress(text, 6))
-        sizes = {"database_mb": size, "dump_mb": len(text), "gzip_mb": backup.stat().st_size}
-        del text
-        yield Data(server, source, backup, {name: value // 10**6 for name, value in sizes.items()})
-
-
-@contextlib.contextmanager
-def clients(run: Run, server: servers.Server, looping: int) -> Iterator[None]:
-    """Let clients ask for as long as the block runs, one of them on a session that it keeps; note what they saw.
-
-    The answer tells the database, so the gap of the cutover is known apart from those of a busy machine.
+    A run that ends with one of ``failures``, with a failed command or with a failed assertion is noted and not counted.
     """
-    with database_probe.probing(server, LIVE, looping=looping, holding=1, query=_WHICH) as seen:
-        yield
-    run.figures |= {
-        GAP: seen.change_gap_ms,
-        "longest gap, ms": seen.longest_gap_ms,
-        "refused": seen.refused,
-        "broken": seen.broken,
-    }
-    run.told["errors"] = seen.errors
-
-
-def measure_all(rows: Sequence[str], rounds: int, measure: Callable[[Run], None]) -> list[Run]:
-    """Measure the rows in turn; what was measured is kept when a round is interrupted."""
+    known: tuple[type[Exception], ...] = (MeasuringError, subprocess.SubprocessError, AssertionError, *failures)
     runs: list[Run] = []
     try:
         for number in range(1, rounds + 1):
             for row in rows:
-                runs.append(_measured(Run(row, number), measure))
-                print(f"{runs[-1]}, load {load_average()}", flush=True)
+                runs.append(_measured(Run(row, number), measure, known))
+                print(runs[-1], flush=True)
     except KeyboardInterrupt:
         print("interrupted: this is what was measured so far")
     return runs
 
 
-def _measured(run: Run, measure: Callable[[Run], None]) -> Run:
+def _measured(run: Run, measure: Callable[[Run], None], failures: tuple[type[Exception], ...]) -> Run:
     """Measure once; a failure is noted and not counted."""
+    run.told["load_average"] = load_average()
     try:
         measure(run)
-    except _FAILURES as error:
-        run.failed = str(error)
+    except failures as error:
+        run.failed = str(error) or type(error).__name__
     return run
 
 
-# --- the report -------------------------------------------------------------------------------------------------------
+def longest_silence(requests: Sequence[Mapping[str, Any]]) -> float:
+    """Return the longest time between two good answers, in seconds, given what the probe of the demo prints.
+
+    The first request and the end of the last count as answers: nobody knows what would have come before and after.
+    """
+    if not requests:
+        raise MeasuringError("nobody asked")
+    ends: list[float] = [one["offset_ms"] + one["ms"] for one in requests]
+    good = [end for end, one in zip(ends, requests) if one["ok"]]
+    moments: list[float] = sorted([requests[0]["offset_ms"], *good, max(ends)])
+    longest = max(later - sooner for sooner, later in zip(moments, moments[1:]))
+    return round(longest / 1000, 2)
+
+
+def work_of_others(journal: Sequence[Mapping[str, Any]]) -> float:
+    """Return the seconds that the steps of a run waited for Docker, Postgres and the release, as its journal tells."""
+    ended = [line["facts"] for line in journal if line["event"] == "step_finished"]
+    loads = [facts.get("loaded", {}).get("phases_seconds", {}) for facts in ended]
+    return float(sum(facts.get("seconds", 0) for facts in ended) + sum(sum(phases.values()) for phases in loads))
 
 
 def load_average() -> float:
@@ -169,97 +105,152 @@ def load_average() -> float:
     return round(os.getloadavg()[0], 1)
 
 
-def machine(options: argparse.Namespace) -> dict[str, Any]:
+def machine(**more: Any) -> dict[str, Any]:
     """Return what the numbers depend on, before anything runs."""
-    version = servers.docker("version", "--format", "{{.Server.Version}}").stdout.decode().strip()
-    asked = {name: value for name, value in vars(options).items() if name not in ("output", "rows")}
     return {
         "cores": os.cpu_count(),
+        "memory_gb": memory(),
         "load_average": load_average(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "docker": version,
-        **asked,
-        **SETTINGS,
+        "docker": _printed("docker", "version", "--format", "{{.Server.Version}}"),
+        "compose": _printed("docker", "compose", "version", "--short"),
+        **more,
     }
 
 
-def values(runs: list[Run], row: str, name: str) -> list[float]:
+def memory() -> float:
+    """Return the memory of the machine in GB."""
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+
+
+def _printed(*argv: str) -> str:
+    """Return what a command prints."""
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    return done.stdout.strip() or UNKNOWN
+
+
+# --- what is computed -------------------------------------------------------------------------------------------------
+
+
+def values(runs: Sequence[Run], row: str, name: str) -> list[float]:
     """Return one figure of all runs of a row that did not fail."""
     return [run.figures[name] for run in runs if run.row == row and not run.failed and name in run.figures]
 
 
-def ratios_of(runs: list[Run], pairs: Sequence[tuple[str, str]], name: str) -> dict[str, float | None]:
-    """Return, for pairs of rows, the median of one figure divided by that of the other row."""
-    found: dict[str, float | None] = {}
-    for above, below in pairs:
-        left, right = (values(runs, row, name) for row in (above, below))
-        found[f"{above}/{below}"] = (
-            round(statistics.median(left) / statistics.median(right), 2) if left and right else None
-        )
-    return found
+def median(runs: Sequence[Run], row: str, name: str) -> float | None:
+    """Return the median of one figure of a row, or nothing where it was not measured."""
+    found = values(runs, row, name)
+    return statistics.median(found) if found else None
 
 
-def spread(found: list[float]) -> str:
+def ratio(runs: Sequence[Run], above: str, below: str, name: str) -> float | None:
+    """Return the median of one figure of a row divided by that of another one; nothing where one is not known or 0."""
+    left, right = (median(runs, row, name) for row in (above, below))
+    return round(left / right, 2) if left is not None and right else None
+
+
+def ratios_of(runs: Sequence[Run], pairs: Sequence[tuple[str, str]], name: str) -> dict[str, float | None]:
+    """Return the ratios of one figure for pairs of rows."""
+    return {f"{above}/{below}": ratio(runs, above, below, name) for above, below in pairs}
+
+
+def spread(found: Sequence[float]) -> str:
     """Return the median with the least and the most."""
     return f"{statistics.median(found):g} ({min(found):g} to {max(found):g})" if found else "-"
 
 
-def table(runs: list[Run], rows: Mapping[str, str]) -> list[str]:
+# --- the report -------------------------------------------------------------------------------------------------------
+
+
+def lines_of(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table as Markdown."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *body)]
+
+
+def table(runs: Sequence[Run], rows: Mapping[str, str]) -> list[str]:
     """Return the table, as Markdown: a line per row with its explanation, a column per figure."""
     names = list(dict.fromkeys(name for run in runs for name in run.figures))
-    lines = [f"| row | runs | {' | '.join(names)} |", "| --- " * (len(names) + 2) + "|"]
+    body = []
     for row in dict.fromkeys(run.row for run in runs):
         done = sum(run.row == row and not run.failed for run in runs)
-        columns = " | ".join(spread(values(runs, row, name)) for name in names)
-        lines.append(f"| {row}, {rows[row]} | {done} | {columns} |")
-    return lines
+        body.append([f"{row}, {rows[row]}", str(done), *(spread(values(runs, row, name)) for name in names)])
+    return lines_of(["row", "runs", *names], body)
+
+
+def ratio_table(runs: Sequence[Run], bases: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """Return the ratios of these figures, as Markdown: a line per row, each against its own base."""
+    body = []
+    for row in dict.fromkeys(run.row for run in runs):
+        if row in bases and bases[row] != row:
+            found = [ratio(runs, row, bases[row], name) for name in names]
+            body.append([f"{row} / {bases[row]}", *("-" if one is None else f"{one:g}" for one in found)])
+    return lines_of(["ratio", *names], body)
+
+
+def failures(runs: Sequence[Run]) -> list[str]:
+    """Return a line for each row that failed: how often, and why the first time."""
+    told = []
+    for row in dict.fromkeys(run.row for run in runs if run.failed):
+        reasons = [run.failed for run in runs if run.row == row and run.failed]
+        first = " ".join(reasons[0].split())[:LONGEST_REASON]
+        told.append(f"- {row} failed in {len(reasons)} of {sum(run.row == row for run in runs)} runs: {first}")
+    return told
+
+
+def as_data(runs: Sequence[Run], facts: Mapping[str, Any], ratios: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that was measured."""
+    return {"machine": dict(facts), "ratios": dict(ratios), "runs": [asdict(run) for run in runs]}
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write data for other programs."""
+    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def exit_code(runs: Sequence[Run]) -> int:
+    """Return 1 when nothing could be measured; the numbers do not matter."""
+    return 0 if any(not run.failed for run in runs) else 1
 
 
 def report(
-    runs: list[Run],
+    runs: Sequence[Run],
     rows: Mapping[str, str],
     ratios: Mapping[str, float | None],
-    before: dict[str, Any],
+    before: Mapping[str, Any],
     output: Path | None,
 ) -> int:
     """Print the table and the ratios, keep all of it if asked; return the exit code."""
-    facts = before | {"load_average_after": load_average()}
+    facts = {**before, "load_average_after": load_average()}
     print("\nMedians, in brackets the least and the most.\n")
-    print("\n".join(table(runs, rows)))
-    print("\nRatios of the medians: " + ", ".join(f"{name} = {value}" for name, value in ratios.items()))
+    print("\n".join([*table(runs, rows), *failures(runs)]))
+    if ratios:
+        print("\nRatios of the medians: " + ", ".join(f"{name} = {value}" for name, value in ratios.items()))
     print("Machine: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
     if output:
-        found = {"machine": facts, "ratios": ratios, "runs": [asdict(run) for run in runs]}
-        output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    return 0 if any(not run.failed for run in runs) else 1
+        write_json(output, as_data(runs, facts, ratios))
+    return exit_code(runs)
 
 
 # --- command line -----------------------------------------------------------------------------------------------------
 
 
 def parser(text: str, rounds: int) -> argparse.ArgumentParser:
-    """Return a parser with the options that every benchmark of a restore has."""
+    """Return a parser with the option that every benchmark has."""
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--rounds", type=_above_zero, default=rounds, help="how often each row runs (%(default)s)")
-    made.add_argument("--postgres", type=int, choices=servers.VERSIONS, default=17, help="its version (%(default)s)")
-    made.add_argument("--jobs", type=_above_zero, default=os.cpu_count(), help="of a load (cores, %(default)s)")
-    made.add_argument("--clients", type=_above_zero, default=1, help="that connect again and again (%(default)s)")
+    made.add_argument("--rounds", type=above_zero, default=rounds, help="how often each row runs (%(default)s)")
+    return made
+
+
+def parser_with_output(text: str, rounds: int) -> argparse.ArgumentParser:
+    """Return a parser for a benchmark that ends with ``report``."""
+    made = parser(text, rounds)
     made.add_argument("--output", type=Path, help="write everything that was measured to this file, as JSON")
     return made
 
 
-def _above_zero(text: str) -> int:
+def above_zero(text: str) -> int:
     """Return the number; ``ValueError`` makes it an error of the command line."""
     if int(text) < 1:
         raise ValueError(text)
     return int(text)
-
-
-def run_benchmark(main: Callable[[], int]) -> int:
-    """Return the exit code of a benchmark; 1 when there was no server to measure."""
-    try:
-        return main()
-    except servers.ServerError as error:
-        print(f"benchmark: {error}", file=sys.stderr)
-        return 1

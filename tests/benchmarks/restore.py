@@ -29,13 +29,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import loading
 import measuring
-from measuring import LIVE, MODULE, Data, Run
+from loading import LIVE, MODULE, Data
 from postgres_servers import MAINTENANCE
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
+
+    from measuring import Run
 
 CONTROL = "bench_control"
 ARCHIVE = "/var/lib/postgresql/bench.dump"
@@ -95,7 +98,7 @@ def timed(data: Data, run: Run, jobs: int) -> None:
 def with_clients(data: Data, options: argparse.Namespace, run: Run) -> None:
     """Measure what clients see."""
     live(data)
-    with measuring.clients(run, data.server, options.clients):
+    with loading.clients(run, data.server, options.clients):
         by_module(data, run, options.jobs)
 
 
@@ -190,7 +193,7 @@ def proportional(folder: Path) -> int:
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = measuring.parser(str(__doc__), rounds=3)
+    parser = loading.parser(str(__doc__), rounds=3)
     parser.add_argument("--megabytes", type=int, default=1000, help="size of the database (%(default)s)")
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="which run (all)")
     return parser.parse_args()
@@ -199,13 +202,13 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, clean up."""
     options = arguments()
-    before: dict[str, Any] = measuring.machine(options)
+    before: dict[str, Any] = loading.machine(options)
     with (
-        measuring.running_server(options.postgres) as server,
-        measuring.data_of(server, options.megabytes) as data,
+        loading.running_server(options.postgres) as server,
+        loading.data_of(server, options.megabytes) as data,
     ):
         server.inside("pg_dump", "-U", server.user, "-d", data.source, "--format=custom", f"--file={ARCHIVE}")
-        runs = measuring.measure_all(options.rows, options.rounds, lambda run: ROWS[run.row][1](data, options, run))
+        runs = loading.measure_all(options.rows, options.rounds, lambda run: ROWS[run.row][1](data, options, run))
         before |= data.sizes
     rows = {row: text for row, (text, _measure) in ROWS.items()}
     ratios = measuring.ratios_of(runs, PAIRS, SECONDS)
@@ -213,4 +216,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(measuring.run_benchmark(main))
+    sys.exit(loading.run_benchmark(main))

@@ -96,7 +96,7 @@ def environment() -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("GIT_", "COMPOSE_"))
-        and name not in {"HTTP_PORT", "POSTGRES_PASSWORD", "PROMETHEUS_PORT", "ALERTMANAGER_PORT"}
+        and name not in {"HTTP_PORT", "POSTGRES_PASSWORD", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "HEALTH_INTERVAL"}
     }
     return kept | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "LC_ALL": "C.UTF-8"}
 
@@ -233,6 +233,8 @@ def write_settings(demo: Demo) -> None:
     if demo.monitoring:
         settings["COMPOSE_PROFILES"] = MONITORING
         settings |= {f"{service.upper()}_PORT": port for service, port in demo.monitoring.items()}
+    if interval := os.environ.get("USDX_DEMO_HEALTH_INTERVAL"):  # five checks each 2 s keep a fifth of a core busy
+        settings["HEALTH_INTERVAL"] = interval
     path = demo.checkout / ".env"
     path.touch(mode=0o600)
     path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")

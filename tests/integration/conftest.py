@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +15,22 @@ from restores import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+_RUNNING = Path(__file__).parents[2] / ".cache" / "steps" / f"running_{_WORKER}"
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Say which test runs: tests/test.sh shows it when it is cut off."""
+    if _WORKER:
+        with suppress(OSError):
+            _RUNNING.write_text(f"{nodeid}\n")
+
+
+def pytest_sessionfinish() -> None:
+    """Leave nothing when no test runs any more."""
+    if _WORKER:
+        _RUNNING.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -340,21 +340,22 @@ def test_build_timeout(project: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("webapp", "words"),
+    ("webapp", "words", "timeout"),
     [
-        ("command: crash", "webapp restarted"),
-        ("healthcheck: {test: [CMD-SHELL, 'echo not yet; exit 1'], interval: 0.2s, retries: 2}", "unhealthy"),
-        ("entrypoint: [/does-not-exist]", "webapp"),
+        ("command: crash", "webapp restarted", 120),
+        ("healthcheck: {test: [CMD-SHELL, 'echo not yet; exit 1'], interval: 0.2s, retries: 2}", "unhealthy", 5),
+        ("entrypoint: [/does-not-exist]", "webapp", 5),
     ],
+    ids=["crash", "unhealthy", "entrypoint"],
 )
-def test_start_fails(project: Stack, webapp: str, words: str) -> None:
+def test_start_fails(project: Stack, webapp: str, words: str, timeout: int) -> None:
     """A release that does not come up: the service, its state, health log and last log lines are told."""
     project.write(release_files("1.0.2", webapp=webapp), tree=project.directory.parent / "tree")
     ids = project.identity("db-1", "redis-1")
     assert not start(project, "prepared").failed
     stop(project)
     checkout(project)
-    failed = start(project, "started", timeout=5)
+    failed = start(project, "started", timeout=timeout)
     assert failed.failed
     assert words in failed["msg"]
     assert failed["next_step"]

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
@@ -13,7 +15,10 @@ from ansible_collections.usdx.rollback.plugins.module_utils.postgres import rest
 from dump_zoo import normal
 from harness import call_module
 from postgres_servers import MAINTENANCE, Server
-from restores import beside, database_state, killed, oid, rows, run
+from restores import beside, database_state, killed, oid, owning, rows, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_a_copy_takes_the_place_and_undone_brings_the_former_back(server: Server, live: str) -> None:
@@ -64,6 +69,91 @@ def test_a_client_that_comes_back_is_sent_away_and_finds_the_copy(server15: Serv
     assert answers
     assert not [one for one in errors if "does not exist" in one or "not currently accepting" in one]
     assert server15.value(live15, "SELECT count(*) FROM log") == 20000
+
+
+@pytest.fixture
+def owner(server: Server, live: str) -> Iterator[dict[str, Any]]:
+    """Give the login of a role that owns the live database and is no superuser."""
+    with owning(server, live) as login:
+        yield login
+
+
+def test_an_owner_copies_puts_back_and_drops(server: Server, live: str, owner: dict[str, Any]) -> None:
+    server.psql(MAINTENANCE, f"ALTER DATABASE {live} SET work_mem = '9MB'; ALTER DATABASE {live} CONNECTION LIMIT 17")
+    former, before, state = oid(server, live), rows(server, live), database_state(server, live)
+    copied = run(server, live, state="copied", run_id="r1", **owner)
+    assert copied["cutover"]["variant"] == "fence"
+    assert oid(server, live) == copied["restored_oid"] != former
+    assert (rows(server, live), database_state(server, live)) == (before, state)
+    assert not run(server, live, state="copied", run_id="r1", **owner)["changed"]
+    server.execute(live, "DROP TABLE log")
+    assert run(server, live, state="undone", undo_of="r1", run_id="r1", **owner)["changed"]
+    assert (oid(server, live), rows(server, live), database_state(server, live)) == (former, before, state)
+    assert run(server, live, state="copied", run_id="r1", **owner)["changed"]
+    assert run(server, live, state="undone", undo_of="r1", run_id="r2", **owner)["changed"]
+    assert oid(server, live) == former
+    cleaned = run(server, live, state="cleaned", keep=0, min_age_hours=0.0, **owner)
+    assert (len(cleaned["dropped"]), cleaned["left"], beside(server, live)) == (2, [], {})
+    assert (rows(server, live), database_state(server, live)) == (before, state)
+
+
+def test_an_owner_that_may_not_end_sessions_is_told_what_to_do(
+    server: Server, live: str, owner: dict[str, Any]
+) -> None:
+    other = f"{live}_other"
+    server.psql(MAINTENANCE, f"CREATE ROLE {other} LOGIN PASSWORD 'x'")
+    before = (oid(server, live), server.databases(live), database_state(server, live))
+    try:
+        session = server.connect(live, user=other, password="x")  # noqa: S106
+        with closing(session), pytest.raises(RollbackError, match="may not end their sessions") as caught:
+            run(server, live, state="copied", **owner)
+    finally:
+        server.psql(MAINTENANCE, f"DROP ROLE {other}")
+    assert (caught.value.facts["sqlstate"], caught.value.facts["live_untouched"]) == ("42501", True)
+    assert "pg_signal_backend" in caught.value.next_step
+    assert (oid(server, live), server.databases(live), database_state(server, live)) == before
+
+
+@pytest.mark.parametrize("state", ["copied", "undone"])
+def test_a_session_of_a_superuser_that_ends_in_time_stops_no_owner(
+    server: Server, live: str, owner: dict[str, Any], state: str
+) -> None:
+    if state == "undone":
+        run(server, live, state="copied", run_id="r1", **owner)
+    with closing(server.connect(live)) as session:
+        leaving = threading.Timer(1, session.close)
+        leaving.start()
+        assert run(server, live, state=state, run_id="r1", cutover_timeout=60.0, **owner)["changed"]
+        leaving.join()
+
+
+@pytest.mark.parametrize("state", ["copied", "undone"])
+def test_a_session_of_a_superuser_that_stays_is_told_to_the_owner(
+    server: Server, live: str, owner: dict[str, Any], state: str
+) -> None:
+    if state == "undone":
+        run(server, live, state="copied", run_id="r1", **owner)
+    before = (oid(server, live), server.databases(live), database_state(server, live))
+    with closing(server.connect(live)), pytest.raises(RollbackError, match="did not end within") as caught:
+        run(server, live, state=state, run_id="r2", cutover_timeout=0.5, **owner)
+    assert "Only a superuser may end the sessions of a superuser" in caught.value.next_step
+    assert (oid(server, live), server.databases(live), database_state(server, live)) == before
+
+
+@pytest.mark.parametrize("place", [("restore", "_copy"), ("restore", "set_comment"), ("cutover", "end_sessions")])
+@pytest.mark.parametrize("then", ["copied", "cleaned"])
+def test_an_owner_whose_copy_was_killed_ends_well(
+    server: Server, live: str, owner: dict[str, Any], place: tuple[str, str], then: str
+) -> None:
+    """Before the copy, between it and its mark, behind the fence; whoever comes next knows what is there."""
+    former, state = oid(server, live), database_state(server, live)
+    before = rows(server, live)
+    killed(server, live, (*place, 1), state="copied", run_id="r1", **owner)
+    given = {"keep": 0, "min_age_hours": 0.0, "run_id": "r2"} if then == "cleaned" else {"run_id": "r1"}
+    result = run(server, live, state=then, **given, **owner)
+    assert (rows(server, live), database_state(server, live)) == (before, state)
+    assert (oid(server, live) == former) is (then == "cleaned")
+    assert list(beside(server, live)) == [one for one in [result.get("old_database")] if one]
 
 
 @pytest.mark.parametrize("kill", ["_copy", "set_comment", "carry_over_database", "cut_over"])

@@ -225,6 +225,7 @@ def _cutting(function: Callable[..., Any], seen: list[int], number: int) -> Call
 
 
 # Where it is cut off does not hang on the version of the server.
+@pytest.mark.long
 @pytest.mark.parametrize("place", VERSIONS[-1:], indirect=True)
 @pytest.mark.parametrize("end", ["finished", "put_back"])
 def test_cut_off_anywhere_a_second_call_finishes(place: Stand, *, pair: bool, end: str) -> None:

@@ -149,6 +149,7 @@ def printed_command(screen: str) -> list[str]:
     return re.findall(r"usdx\.rollback\.undo -i \S+ -e (run=\S+) -e (accept_data_loss=true)", screen)[-1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["reversible"], indirect=True)
 def test_a_revert_that_fails_is_put_back_or_says_how(shop: Shop) -> None:
     oid = "SELECT oid FROM pg_database WHERE datname = 'Ledger'"
@@ -177,6 +178,7 @@ def test_a_revert_that_fails_is_put_back_or_says_how(shop: Shop) -> None:
     assert shop.sql(oid) == former
 
 
+@pytest.mark.long
 def test_auto_decides_from_evidence_and_the_run_does_it(shop: Shop, kind: str) -> None:
     decision = KINDS[kind][2]
     code, screen = shop.rolled_back("-e", "accept_data_loss=1h")

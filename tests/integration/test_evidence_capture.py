@@ -23,7 +23,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.evidence.capture imp
 from ansible_collections.usdx.rollback.plugins.module_utils.evidence.store import Store
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import login_of
 from git_projects import digest, git, make_project
-from harness import BASE_IMAGE, REPOSITORY, call_module, command
+from harness import BASE_IMAGE, COLLECTIONS, REPOSITORY, call_module, command
 from postgres_servers import Server, docker, fresh_database
 from stacks import Stack, stack
 from system_packages import programs
@@ -265,6 +265,7 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield made
 
 
+@pytest.mark.long
 def test_a_log_of_200_megabytes_is_streamed_within_the_limit(loud: Stack, tmp_path: Path) -> None:
     """Both its ends are there, and the process that takes it stays small."""
     process = started(loud, tmp_path / "d", items=["logs"], max_item_mb=16)
@@ -285,7 +286,7 @@ def started(made: Stack, directory: Path, **more: Any) -> subprocess.Popen[str]:
     """Start the work in a process of its own, which a test can kill."""
     process = subprocess.Popen(
         [sys.executable, "-c", RUN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY / ".ansible/collections")},
+        env=os.environ | {"PYTHONPATH": str(COLLECTIONS)},
     )  # fmt: skip
     assert process.stdin
     with process.stdin as stdin:
@@ -301,6 +302,7 @@ def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_it_goes_on_and_overwrites_nothing(loud: Stack, tmp_path: Path) -> None:
     directory = tmp_path / "d"
     log = directory / f"containers/{loud.project}-web-1/log.txt"
@@ -355,6 +357,7 @@ def test_a_container_that_vanishes_in_the_middle_is_a_finding(
     assert_sums(directory)
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_on_the_way_ends_it_and_the_next_call_goes_on(loud: Stack, tmp_path: Path) -> None:
     """Somebody else fills the disk: what was taken is whole, nothing is sealed, and room is left for others."""
     with small_disk(tmp_path / "small", "400m") as small:

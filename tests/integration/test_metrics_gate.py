@@ -38,6 +38,8 @@ def _monitoring() -> Iterator[Monitoring]:
         made.wait_until(
             lambda: made.value('ALERTS{alertname="Waiting",alertstate="pending"}') == "1", "a pending alert"
         )
+        # Baselines ask for the number of a second before, in whole seconds.
+        made.wait_until(lambda: made.value("latency offset 3s") == "200", "a past")
         yield made
 
 

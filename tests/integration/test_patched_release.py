@@ -15,8 +15,9 @@ from ansible_collections.usdx.rollback.plugins.module_utils.errors import Rollba
 from ansible_collections.usdx.rollback.plugins.module_utils.former_state import undo_checkout
 from ansible_collections.usdx.rollback.plugins.module_utils.git import Git
 from ansible_collections.usdx.rollback.plugins.module_utils.patched_release import LIMIT, patch_at
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
 from ansible_collections.usdx.rollback.plugins.module_utils.verify import Checkout
-from git_projects import Project, contents, git, make_project, run
+from git_projects import Project, contents, git, make_project
 from harness import call_module
 
 FIX = """\

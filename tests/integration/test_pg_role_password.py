@@ -163,7 +163,7 @@ def test_a_server_that_trusts_proves_nothing_and_one_that_still_takes_the_old_fa
     """What pg_hba.conf says is what counts, whatever the verifier is."""
     name = f"trusted_{secrets.token_hex(4)}"
     server15.execute("postgres", f"CREATE ROLE {name} LOGIN PASSWORD '{OLD}'")
-    hba = "/var/lib/postgresql/data/cluster/pg_hba.conf"
+    hba = server15.value("postgres", "SHOW hba_file")
     text = server15.inside("cat", hba)
     try:
         server15.inside("tee", hba, given=f"host all {name} all trust\n".encode() + text)

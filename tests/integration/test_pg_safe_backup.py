@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import REPOSITORY, call_module
+from harness import COLLECTIONS, call_module
 from postgres_servers import Server, docker, fresh_database, image_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def started(server: Server, database: str, place: Path, **more: Any) -> subproce
     }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-c", RUN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY / ".ansible/collections")},
+        env=os.environ | {"PYTHONPATH": str(COLLECTIONS)},
     )  # fmt: skip
     assert process.stdin
     with process.stdin as stdin:

@@ -11,6 +11,7 @@ import random
 import subprocess
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,10 @@ from dump_zoo import FORMS as FORMS_OF_THE_ZOO
 from dump_zoo import SPECIMENS, everything, flip, normal, truncate
 from harness import call_module
 from postgres_servers import MAINTENANCE, Server
-from restores import SCHEMA, beside, database_state, oid, refused, rows, run, write
+from restores import SCHEMA, beside, database_state, oid, owning, refused, rows, run, until, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FORMS = {
     "plain": ([], None),
@@ -400,23 +401,109 @@ def _forever(connection: Any) -> None:
         cursor.execute("SELECT count(*) FROM generate_series(1, 1000000000)")
 
 
-def test_fence_of_an_owner_without_superuser(server: Server, live: str, tmp_path: Path) -> None:
-    role = f"{live}_owner"
-    server.execute(
-        MAINTENANCE, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'x'; ALTER DATABASE {live} OWNER TO {role}"
-    )
-    for table in ("users", "pools", "log"):
-        server.execute(live, f"ALTER TABLE {table} OWNER TO {role}")
-    server.execute(live, f"ALTER FUNCTION total() OWNER TO {role}")
+@pytest.fixture
+def owner(server: Server, live: str) -> Iterator[dict[str, Any]]:
+    """Give the login of a role that owns the live database, is no superuser, and ends only sessions of its own."""
+    with owning(server, live) as login:
+        yield login
+
+
+def test_fence_of_an_owner_without_superuser(server: Server, live: str, owner: dict[str, Any], tmp_path: Path) -> None:
+    backup = write(tmp_path / "b.sql", server.pg_dump(live, "--no-owner"))
+    result = run(server, live, backup=backup, **owner)
+    assert result["cutover"]["variant"] == "fence"
+    run(server, live, state="undone", **owner)
+
+
+def test_what_an_owner_is_told_is_true(server: Server, live: str, owner: dict[str, Any], tmp_path: Path) -> None:
+    """It sees neither since when a session of another role is there, nor in which directory the server is."""
+    backup = write(tmp_path / "b.sql", server.pg_dump(live, "--no-owner"))
+    plan = run(server, live, backup=backup, check=True, **server.compose_login | owner)
+    (fence,) = plan["warnings"]
+    assert "some tenths of a second when autovacuum is at work there" in fence
+    with closing(server.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtext('usdx.rollback'), hashtext(%s))", (live,))
+        error = refused(server, live, backup=backup, **owner)
+    assert (error.facts["holder"]["client"], error.facts["holder"]["since"]) == ("unknown", "unknown")
+
+
+def test_who_may_only_become_the_owner_is_refused_before_anything_is_made(
+    server: Server, live: str, owner: dict[str, Any], tmp_path: Path
+) -> None:
+    """Such a role could make a side database for the owner, but not drop it again."""
+    backup = write(tmp_path / "b.sql", server.pg_dump(live, "--no-owner"))
+    role = f"{live}_member"
+    granted = f"{owner['login_user']} TO {role}"
+    server.psql(MAINTENANCE, f"CREATE ROLE {role} LOGIN CREATEDB NOINHERIT PASSWORD 'x'; GRANT {granted}")
+    grants = ["", f"GRANT {granted} WITH INHERIT TRUE, SET FALSE"] if server.version >= 16 else [""]
     try:
-        dump = write(tmp_path / "b.sql", server.pg_dump(live, "--no-owner"))
-        result = run(server, live, backup=dump, login_user=role, login_password="x")  # noqa: S106
-        assert result["cutover"]["variant"] == "fence"
-        run(server, live, state="undone", login_user=role, login_password="x")  # noqa: S106
+        for grant in grants:
+            server.psql(MAINTENANCE, grant)
+            error = refused(server, live, backup=backup, **owner | {"login_user": role})
+            assert "may not create and rename" in error.msg
+        back = f"GRANT {granted} WITH SET TRUE" if server.version >= 16 else f"ALTER ROLE {role} INHERIT"
+        server.psql(MAINTENANCE, back)
+        assert run(server, live, backup=backup, **owner | {"login_user": role})["changed"]
     finally:
-        for one in server.databases(live):
-            server.drop_database(one)
         server.execute(MAINTENANCE, f"DROP ROLE {role}")
+
+
+SLOW_TO_VACUUM = """
+  ALTER TABLE log SET (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0,
+                       autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)"""
+AT_THE_LOG = """
+  SELECT count(*) FROM pg_stat_activity
+  WHERE datname = '{}' AND backend_type = 'autovacuum worker' AND query LIKE '%public.log%'"""
+
+
+@pytest.fixture
+def vacuumed(server: Server, live: str) -> Iterator[Callable[[str], None]]:
+    """Make autovacuum come each second and need long for the log; give what waits until it is at that of a database."""
+    server.execute(live, SLOW_TO_VACUUM)
+    server.execute(MAINTENANCE, "ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    try:
+        server.execute(MAINTENANCE, "SELECT pg_reload_conf()")
+        yield lambda database: until(lambda: server.value(MAINTENANCE, AT_THE_LOG.format(database)))
+    finally:
+        server.execute(MAINTENANCE, "ALTER SYSTEM RESET autovacuum_naptime")
+        server.execute(MAINTENANCE, "SELECT pg_reload_conf()")
+
+
+def test_autovacuum_does_not_keep_an_owner_from_changing_names(
+    server: Server, live: str, owner: dict[str, Any], vacuumed: Callable[[str], None], tmp_path: Path
+) -> None:
+    """Its worker is a session that only a superuser may end."""
+    backup = write(tmp_path / "b.sql", server.pg_dump(live, "--no-owner"))
+    before = oid(server, live)
+    run(server, live, backup=backup, state="verified", **owner)
+    server.execute(live, "DELETE FROM log")
+    vacuumed(live)
+    restored = run(server, live, backup=backup, **owner)
+    assert (restored["reused"], restored["cutover"]["variant"]) == (True, "fence")
+    vacuumed(restored["old_database"])
+    run(server, live, state="undone", **owner)
+    assert oid(server, live) == before
+
+
+def test_autovacuum_does_not_keep_an_owner_from_copying(
+    server: Server, live: str, owner: dict[str, Any], vacuumed: Callable[[str], None]
+) -> None:
+    server.execute(live, "DELETE FROM log")
+    vacuumed(live)
+    assert run(server, live, state="copied", **owner)["changed"]
+
+
+def test_autovacuum_does_not_keep_an_owner_from_dropping(
+    server: Server, live: str, owner: dict[str, Any], vacuumed: Callable[[str], None], tmp_path: Path
+) -> None:
+    backup = write(tmp_path / "b.sql", server.pg_dump(live, "--no-owner"))
+    drop = {"state": "cleaned", "keep": 0, "min_age_hours": 0.0, **owner}
+    vacuumed(run(server, live, backup=backup, state="verified", **owner)["side_database"])
+    assert [one["kind"] for one in run(server, live, **drop)["dropped"]] == ["side"]
+    server.execute(live, "DELETE FROM log")
+    vacuumed(run(server, live, backup=backup, **owner)["old_database"])
+    assert [one["kind"] for one in run(server, live, **drop)["dropped"]] == ["kept"]
+    assert beside(server, live) == {}
 
 
 # --- the module -------------------------------------------------------------------------------------------------------

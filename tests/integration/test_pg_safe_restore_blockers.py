@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import login_of
+from ansible_collections.usdx.rollback.plugins.module_utils.postgres.server import free_connections
 from postgres_servers import MAINTENANCE, Server
-from restores import beside, oid, refused, rows, run, write
+from restores import beside, oid, options, owning, refused, rows, run, until, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,36 +24,17 @@ SUBSCRIPTION = """
   WITH (connect = false, slot_name = 'far')"""
 
 
-@contextmanager
-def owning(server: Server, live: str) -> Iterator[dict[str, Any]]:
-    """Give the login of a role that owns the live database and is no superuser."""
-    role = f"{live}_owner"
-    server.psql(
-        MAINTENANCE,
-        f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'x'; GRANT pg_signal_backend TO {role};"
-        f"ALTER DATABASE {live} OWNER TO {role};",
-    )
-    tables = "".join(f"ALTER TABLE {table} OWNER TO {role};" for table in ("users", "pools", "log"))
-    server.psql(live, f"{tables} ALTER FUNCTION total() OWNER TO {role}; GRANT CREATE ON SCHEMA public TO {role};")
-    try:
-        yield {"login_user": role, "login_password": "x"}
-    finally:
-        for one in server.databases(live):
-            server.drop_database(one)
-        server.execute(MAINTENANCE, f"DROP ROLE {role}")
-
-
 @pytest.fixture
 def owner(server: Server, live: str) -> Iterator[dict[str, Any]]:
-    """Give such a login on ``server``."""
-    with owning(server, live) as login:
+    """Give the login of an owner of the live database who may end the sessions of others, on ``server``."""
+    with owning(server, live, "pg_signal_backend") as login:
         yield login
 
 
 @pytest.fixture
 def owner15(server15: Server, live15: str) -> Iterator[dict[str, Any]]:
     """Give such a login on the server of version 15."""
-    with owning(server15, live15) as login:
+    with owning(server15, live15, "pg_signal_backend") as login:
         yield login
 
 
@@ -188,6 +171,33 @@ def test_what_needs_a_superuser_is_refused_without_one(  # noqa: PLR0913, PLR091
     run(server15, live15, check=check, backup=backup)
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("made", "dumped"),
+    [
+        ("CREATE TABLE theirs (a int)", []),
+        ("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO pg_monitor", ["--no-owner"]),
+    ],
+    ids=["a table", "default privileges"],
+)
+def test_what_belongs_to_others_is_refused_without_a_superuser(  # noqa: PLR0913, PLR0917
+    server: Server,
+    live: str,
+    owner: dict[str, Any],
+    tmp_path: Path,
+    made: str,
+    dumped: list[str],
+    check: bool,  # noqa: FBT001
+) -> None:
+    own = write(tmp_path / "own.sql", server.pg_dump(live))
+    run(server, live, check=True, backup=own, **owner)
+    server.psql(live, made)
+    backup = write(tmp_path / "b.sql", server.pg_dump(live, *dumped))
+    error = refused(server, live, check=check, backup=backup, **owner)
+    assert "--no-owner" in error.next_step
+    run(server, live, check=True, backup=backup)
+
+
 def test_a_trusted_extension_needs_none(server15: Server, live15: str, owner15: dict[str, Any], tmp_path: Path) -> None:
     server15.psql(live15, f"SET ROLE {owner15['login_user']}; CREATE EXTENSION hstore")
     backup = write(tmp_path / "b.sql", server15.pg_dump(live15, "--no-owner", "--no-comments"))
@@ -231,7 +241,29 @@ def test_more_jobs_than_connections_are_refused(server15: Server, live15: str, t
     backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
     error = refused(server15, live15, backup=backup, jobs=1000)
     assert "1003 are needed" in error.msg
-    assert error.next_step == "Give fewer jobs, or raise max_connections, then run again."
+    assert error.next_step.startswith("Give fewer jobs, or raise max_connections")
+
+
+def test_sessions_of_others_take_connections_from_an_owner_too(
+    server: Server, live: str, owner: dict[str, Any]
+) -> None:
+    """What they are is hidden from a login that is no superuser."""
+    with ExitStack() as sessions:
+        mine, seeing_all = (
+            sessions.enter_context(login_of(options(server, live, **login))[0].cursor()) for login in (owner, {})
+        )
+        for _number in range(3):
+            sessions.enter_context(closing(server.connect(live)))
+        until(lambda: free_connections(mine) == free_connections(seeing_all))
+
+
+def test_the_connection_limit_of_the_login_role_counts(
+    server15: Server, live15: str, owner15: dict[str, Any], tmp_path: Path
+) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15, "--no-owner"))
+    server15.execute(MAINTENANCE, f"ALTER ROLE {owner15['login_user']} CONNECTION LIMIT 5")
+    error = refused(server15, live15, backup=backup, **owner15)
+    assert "4 connections left for the login role, 5 are needed" in error.msg
 
 
 REFUSING = """

@@ -130,10 +130,12 @@ def test_the_cutover_waits_for_who_is_connecting(
     with closing(witness), ThreadPoolExecutor() as pool:
         newcomer = pool.submit(server.connect, live, options="-c post_auth_delay=1")
         until(lambda: server.value(MAINTENANCE, LOCKED.format(before)))
-        assert server.value(MAINTENANCE, f"SELECT count(*) FROM pg_stat_activity WHERE datid = {before}") == 1
+        seen = f"SELECT count(*) FROM pg_stat_activity WHERE datid = {before} AND backend_type = 'client backend'"
+        assert server.value(MAINTENANCE, seen) == 1
         result = run(server, live, backup=backup, cutover="catalog_lock")
         newcomer.exception()  # wait for it
-    assert result["cutover"]["sessions_ended"] == 2, "both became sessions and stayed until the renames were free"
+    # A worker of autovacuum may be there, too.
+    assert result["cutover"]["sessions_ended"] >= 2, "both became sessions and stayed until the renames were free"
     assert result["cutover"]["milliseconds"] < 900, "the tries that were given up do not count"
     assert oid(server, live) != before
 
@@ -148,10 +150,11 @@ def test_a_session_that_does_not_end(server15: Server, live15: str, ready: str, 
 
 def test_an_owner_that_may_not_end_sessions(server15: Server, live15: str, ready: str, tmp_path: Path) -> None:
     """The fence is taken down again."""
-    role = f"{live15}_owner"
+    role, other = f"{live15}_owner", f"{live15}_other"
     server15.psql(
         MAINTENANCE,
-        f"CREATE ROLE {role} LOGIN PASSWORD 'x'; ALTER DATABASE {live15} OWNER TO {role};",
+        f"CREATE ROLE {role} LOGIN PASSWORD 'x'; ALTER DATABASE {live15} OWNER TO {role};"
+        f"CREATE ROLE {other} LOGIN PASSWORD 'x'",
     )
     for table in ("users", "pools", "log"):
         server15.execute(live15, f"ALTER TABLE {table} OWNER TO {role}")
@@ -163,7 +166,7 @@ def test_an_owner_that_may_not_end_sessions(server15: Server, live15: str, ready
         assert "may not create and rename" in failed(server15, live15, backup=backup, **owner).msg
         server15.execute(MAINTENANCE, f"ALTER ROLE {role} CREATEDB")
         run(server15, live15, backup=backup, state="verified", **owner)
-        with closing(server15.connect(live15)):
+        with closing(server15.connect(live15, user=other, password="x")):  # noqa: S106 - of this server only
             error = failed(server15, live15, backup=backup, **owner)
         assert error.facts["sqlstate"] == "42501"
         assert "pg_signal_backend" in error.next_step
@@ -171,7 +174,7 @@ def test_an_owner_that_may_not_end_sessions(server15: Server, live15: str, ready
     finally:
         for one in server15.databases(live15):
             server15.drop_database(one)
-        server15.execute(MAINTENANCE, f"DROP ROLE {role}")
+        server15.psql(MAINTENANCE, f"DROP ROLE {role}; DROP ROLE {other}")
     assert ready
 
 

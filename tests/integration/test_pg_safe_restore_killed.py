@@ -50,6 +50,17 @@ def test_killed_anywhere_the_live_database_is_whole_and_the_next_run_ends_well(
     assert list(beside(server15, live15)) == [result["old_database"]]
 
 
+@pytest.mark.parametrize("state", ["restored", "copied", "cleaned"])
+def test_a_database_that_no_run_made_stays_whatever_its_name(
+    server15: Server, live15: str, tmp_path: Path, state: str
+) -> None:
+    backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
+    theirs = server15.create_database(side_database(live15, "0123abcd"))
+    given = {"restored": {"backup": backup}, "cleaned": {"keep": 0, "min_age_hours": 0.0}}.get(state, {})
+    run(server15, live15, state=state, **given)
+    assert theirs in server15.databases(live15)
+
+
 def test_killed_behind_the_fence_the_next_run_opens_the_database(server15: Server, live15: str, tmp_path: Path) -> None:
     backup = write(tmp_path / "b.sql", server15.pg_dump(live15))
     killed(server15, live15, ("cutover", "end_sessions", 1), backup=backup, cutover="fence")

@@ -106,7 +106,8 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
 def copied(production: Production) -> Iterator[Outcome]:
     """Make the copy, once."""
     place = command("docker", "port", f"{production.stack.project}-the-web").split()[-1]
-    made = production.call(places=[f"http://{place}", "http://elsewhere.example.com:9999"])
+    beside = f"http://192.0.2.1:{place.rpartition(':')[2]}"  # the same port of a host that nobody has
+    made = production.call(places=[f"http://{place}", "http://elsewhere.example.com:9999", beside])
     assert not made.failed, made.result
     started = production.call(state="started")
     assert not started.failed, started.result
@@ -142,7 +143,8 @@ def test_the_copy_is_kept_apart_from_production(production: Production, copied: 
     assert mounts["/uploads"]["Type"] == "volume"
     assert made["ledger"]["Mounts"][0]["Name"].startswith(production.copy)
     assert set(web["NetworkSettings"]["Networks"]) == {f"{production.copy}_default"}
-    assert copied["not_rehearsed"] == ["http://elsewhere.example.com:9999"]
+    elsewhere, beside = copied["not_rehearsed"]
+    assert (elsewhere, beside.rpartition(":")[0]) == ("http://elsewhere.example.com:9999", "http://192.0.2.1")
     assert any("/uploads is empty" in note for note in copied["notes"])
     production.assert_untouched()
 
@@ -186,6 +188,11 @@ def test_all_of_it_is_removed_and_nothing_else(production: Production, copied: O
     here, built = (f"usdx-rollback/{production.copy}/web:{tag}" for tag in ("aaaaaaaaaaaa", "0123456789ab"))
     command("docker", "tag", IMAGE, here)
     command("docker", "commit", f"{production.copy}-web-1", built)
+    # Of one that was killed; of a project whose name is longer.
+    project = production.stack.project
+    killed, stranger = (f"usdx-rehearsal/{project}{end}/web:1" for end in ("-rehearsal-beef", "-rehearsal-more"))
+    command("docker", "tag", IMAGE, killed)
+    command("docker", "tag", IMAGE, stranger)
     other = call_module("rehearsal_stack", {"state": "absent", "project": production.stack.project[:-1]})
     assert other.failed, "there is no such project"
     assert len(production.found("container", "--all")) == 2
@@ -198,8 +205,10 @@ def test_all_of_it_is_removed_and_nothing_else(production: Production, copied: O
     assert gone["kept_images"] == [f"usdx-rollback/{production.stack.project}/web:0123456789ab"]
     for kind, more in (("container", ["--all"]), ("network", []), ("volume", [])):
         assert production.found(kind, *more) == []
-    names = command("docker", "image", "ls", "--format", "{{.Repository}}")
-    assert production.copy not in names
+    names = command("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+    command("docker", "rmi", stranger)
+    assert not [name for name in names if production.copy in name or name == killed]
+    assert stranger in names
     assert not Path(copied["stack"]["root"]).exists()
     production.assert_untouched()
     assert not production.call(state="absent")["changed"]

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.checkout import Options, release_checkout
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
-from git_projects import Project, commit, contents, digest, git, make_project, run
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
+from git_projects import Project, commit, contents, digest, git, make_project
 from harness import call_module, command
 
 if TYPE_CHECKING:

@@ -61,7 +61,8 @@ PLAY = """\
 """
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+# One version: what differs between servers is tested with the module.
+@pytest.fixture(scope="module", params=VERSIONS[-1:])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """Give a project whose application logs what each of its connections sees."""
     more = WEB.format(image=image_of(request.param))
@@ -223,6 +224,7 @@ def test_rotation_while_a_client_runs(place: Stand, *, pair: bool) -> None:
     assert_nothing_leaked(place, place.secrets_of_file(), screen, watcher, since)
 
 
+@pytest.mark.long
 def test_a_service_that_does_not_start_brings_all_back(place: Stand) -> None:
     web_is_up(place, pair=True, accepted="old-")
     text = place.file.read_text()
@@ -241,6 +243,7 @@ def test_a_service_that_does_not_start_brings_all_back(place: Stand) -> None:
     assert not place.opens("app_a", place.old)
 
 
+@pytest.mark.long
 def test_services_that_are_stopped_stay_so(place: Stand) -> None:
     web_is_up(place, pair=False)
     place.stack.compose("stop", "web")

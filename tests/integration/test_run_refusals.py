@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,16 @@ SILENT = """\
       ansible_connection: ssh
       ansible_host: 127.0.0.1
       ansible_port: 1
+      rollback_project_directory: /nowhere
+      rollback_application_services: [web]
+      rollback_keep_services: [db]
+"""
+NO_RIGHT = """\
+    there:
+      ansible_connection: local
+      ansible_become: true
+      ansible_become_exe: /no/such/sudo
+      ansible_become_user: nobody
       rollback_project_directory: /nowhere
       rollback_application_services: [web]
       rollback_keep_services: [db]
@@ -57,10 +68,22 @@ def test_a_tag_to_skip_that_nothing_has_does_no_harm(tmp_path: Path) -> None:
     assert "cannot be carried out in parts" not in screen
 
 
-def test_a_host_that_does_not_answer_is_named_and_ends_the_run_for_all(tmp_path: Path) -> None:
-    code, screen = play(tmp_path, more=SILENT)
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (SILENT, "The host there does not answer"),
+        (
+            NO_RIGHT,
+            r"there cannot be worked on: [^\[]*/no/such/sudo: not found\. Nothing was changed on any host",
+        ),
+    ],
+)
+def test_a_host_that_cannot_be_worked_on_is_named_and_ends_the_run_for_all(
+    tmp_path: Path, more: str, words: str
+) -> None:
+    code, screen = play(tmp_path, more=more)
     assert code == 2
-    assert "The host there does not answer" in screen
+    assert re.search(words, screen)
     assert "Nothing was changed on any host" in screen
     assert "is not a git checkout" not in screen
 
@@ -129,12 +152,15 @@ def test_what_somebody_checked_out_since_the_recovery_does_not_go_live(tmp_path:
     assert "The application stays stopped." in screen
 
 
-def test_a_patch_that_makes_different_commits_on_two_hosts_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [{}, {"patch": {"name": "fix.patch"}}], ids=["release", "release with a patch"])
+def test_a_release_that_is_different_commits_on_two_hosts_is_refused(tmp_path: Path, more: dict[str, object]) -> None:
     playbook = tmp_path / "compare.yml"
-    release = {"name": "v1.0.2", "patch": {"name": "fix.patch"}}
+    release = {"name": "v1.0.2", **more}
     hosts = {name: {"run_release": {**release, "commit": letter * 40}} for name, letter in (("a", "1"), ("b", "2"))}
     task = {"ansible.builtin.include_tasks": str(ROOT / "roles/run/tasks/same_commit.yml")}
-    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
+    leave = {"ansible.builtin.meta": "end_host", "when": "inventory_hostname == 'done'"}
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [leave, task]}]), encoding="utf-8")
+    hosts["done"] = {}  # a run that goes on leaves out a host on which nothing is to be done; it knows no release
     inventory = tmp_path / "hosts.json"
     for commit, code in (("1", 0), ("2", 2)):
         hosts["b"]["run_release"]["commit"] = commit * 40
@@ -143,3 +169,25 @@ def test_a_patch_that_makes_different_commits_on_two_hosts_is_refused(tmp_path: 
         done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
         assert done.returncode == code, done.stdout
     assert f"a: {'1' * 40}, b: {'2' * 40}" in " ".join((done.stdout + done.stderr).split())
+
+
+def test_a_decision_covers_all_hosts_also_when_something_was_rescued_on_one(tmp_path: Path) -> None:
+    """Ansible leaves hosts out of ansible_play_hosts then, and their plans would be approved by nobody."""
+    hosts = {name: {"__run_already_there": name == "a", "__run_plan": {"host": name}} for name in ("a", "b", "c")}
+    hosts["done"] = {}
+    inventory, playbook = tmp_path / "hosts.json", tmp_path / "weigh.yml"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+    fails = {"ansible.builtin.fail": {}, "when": "inventory_hostname == 'a'"}
+    play = {
+        "hosts": "all", "gather_facts": False, "any_errors_fatal": True,
+        "vars_files": [str(ROOT / "roles/run/vars/main.yml")],
+        "tasks": [
+            {"ansible.builtin.meta": "end_host", "when": "inventory_hostname == 'done'"},
+            {"block": [fails], "rescue": [{"ansible.builtin.debug": {}}]},
+            {"ansible.builtin.assert": {"that": "_run_approval_plans | map(attribute='host') | list == ['b', 'c']"}},
+        ],
+    }  # fmt: skip
+    playbook.write_text(json.dumps([play]), encoding="utf-8")
+    words = [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, playbook]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -11,7 +11,8 @@ import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.checkout import Options
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
 from ansible_collections.usdx.rollback.plugins.module_utils.former_state import undo_checkout
-from git_projects import Project, commit, contents, digest, git, make_project, run
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
+from git_projects import Project, commit, contents, digest, git, make_project
 from harness import call_module, command
 
 if TYPE_CHECKING:
@@ -282,6 +283,7 @@ def run_until(limit: int, calls: list[list[str]]) -> Any:
     return limited
 
 
+@pytest.mark.long
 def test_killed_between_any_two_calls_it_finishes(project: Project) -> None:
     """Killed at each point, the next call with the same run id finishes, and its undo gives the same as ever."""
     tree, pristine = project.tree, project.tree.parent / "pristine"

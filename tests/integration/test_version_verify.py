@@ -142,13 +142,13 @@ def test_every_bad_answer_is_survived_and_named(server: Server) -> None:
         f"http://127.0.0.1:{free_port()}/": ("failed", "refused"),
         "http://no-such-host.invalid/": ("failed", ""),
     }
-    outcome = verify(*({"url": url} for url in cases))
+    outcome = verify(*({"url": url, "timeout": 5} for url in cases))
     assert outcome.failed
     assert outcome["verdict"] == "failed"
     for check, (verdict, words) in zip(outcome["checks"], cases.values(), strict=True):
         assert (check["verdict"], words in check["seen"]) == (verdict, True), str(check)
         assert check["name"] in outcome["msg"]
-    assert outcome["seconds"] < 4
+    assert outcome["seconds"] < 10, "two of them never answer, and are not waited for one after the other"
     assert "of 0 seconds" in outcome["msg"]
 
 

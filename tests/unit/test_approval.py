@@ -311,7 +311,7 @@ def with_database() -> dict[str, Any]:
         "backup": {"path": "/b/x.sql.gz", "sha256": "aa", "taken_at": "2024-12-28T01:45:00Z"},
         "loss": {"tables": {"public.pools": 3, "public.log": 900}, "rows": 903, "seconds": 60},
     }
-    plan["results"]["revert_migrations"] = {"commands": [{"revert_migrations_command": {"argv": ["down", "7"]}}]}
+    plan["results"]["revert_migrations"] = {"command_lines": [["down", "7"]]}
     assert isinstance(plan, dict)
     return plan
 
@@ -343,7 +343,7 @@ def database(plan: dict[str, Any]) -> dict[str, Any]:
         lambda plan: database(plan)["backup"].update(sha256="bb"),
         lambda plan: database(plan)["loss"]["tables"].update({"public.users": 1}),
         lambda plan: database(plan)["loss"]["tables"].pop("public.log"),
-        lambda plan: plan["results"]["revert_migrations"]["commands"].clear(),
+        lambda plan: plan["results"]["revert_migrations"]["command_lines"].clear(),
         lambda plan: plan["results"]["stop_services"]["order"].pop(),
     ],
 )

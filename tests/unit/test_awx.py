@@ -107,7 +107,9 @@ def test_a_survey_asks_what_the_playbook_takes_and_nothing_else() -> None:
         "backup_before",
         "target",
     ]
-    assert variables(awx.survey("rehearse", PARTS)) == ["version", "target"]
+    assert variables(awx.survey("rehearse", PARTS)) == [
+        "version", "commit", "database", "backup", "backup_before", "migration", "stop_first", "take_over", "target",
+    ]  # fmt: skip
     assert "stage" in variables(awx.survey("security_incident", PARTS))
     assert "maintenance" not in variables(awx.survey("security_incident", PARTS))
 
@@ -118,6 +120,9 @@ def test_a_survey_asks_what_the_playbook_takes_and_nothing_else() -> None:
         ("rollback", "trigger", ["not given", *approval.CONDITIONS], "not given"),
         ("rollback", "stop_first", ["not given", "true", "false"], "not given"),
         ("rollback", "database", ["not given", "auto", "skip", "revert", "restore", "undo"], "not given"),
+        ("rehearse", "database", ["not given", "auto", "skip", "revert", "restore"], "not given"),
+        ("rehearse", "stop_first", ["not given", "true", "false"], "not given"),
+        ("ready", "database", ["auto", "skip", "revert", "restore", "undo"], "auto"),
         ("rollback", "on_failure", ["hold", "undo"], "hold"),
         ("resume", "on_failure", ["hold", "undo"], "hold"),
         ("maintenance", "maintenance", ["on", "off", "status"], "status"),

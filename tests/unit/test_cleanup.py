@@ -25,9 +25,10 @@ from ansible_collections.usdx.rollback.plugins.module_utils.cleanup import (
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
 from ansible_collections.usdx.rollback.plugins.module_utils.git import Git
 from ansible_collections.usdx.rollback.plugins.module_utils.journal import Journal
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
 from ansible_collections.usdx.rollback.plugins.module_utils.release_tree import borrows_from
 from docker.errors import DockerException
-from git_projects import git, make_project, run
+from git_projects import git, make_project
 from hypothesis import given
 from hypothesis import strategies as st
 

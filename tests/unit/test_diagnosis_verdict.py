@@ -188,6 +188,12 @@ def test_name_servers_that_do_not_answer() -> None:
     assert set(found["cause"]["explains"]) == {"rpc", "bank"}
 
 
+def test_name_servers_that_do_not_know_a_container_that_does_not_run_are_not_the_cause() -> None:
+    alone = Surroundings(KNOWN.needed[:1], KNOWN.application, KNOWN.keep, KNOWN.depends_on)
+    found = told(bad("db", "stopped", "container"), *everywhere("database", "resolver"), known=alone)
+    assert cause(found) == ("database", "stopped")
+
+
 def test_a_name_that_does_not_exist_is_that_of_the_dependency() -> None:
     assert cause(told(*everywhere("rpc", "name"))) == ("rpc", "name")
 

@@ -31,7 +31,8 @@ from ansible_collections.usdx.rollback.plugins.module_utils.evidence.sockets imp
 from ansible_collections.usdx.rollback.plugins.module_utils.evidence.store import Limits, Store
 from ansible_collections.usdx.rollback.plugins.module_utils.git import Git
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.disk import Room
-from git_projects import digest, git, make_project, run
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
+from git_projects import digest, git, make_project
 
 WIDE = Limits(item=1 << 20, total=1 << 22, seconds=60)
 

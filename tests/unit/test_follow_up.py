@@ -14,9 +14,9 @@ from ansible_collections.usdx.rollback.plugins.module_utils.follow_up import (
     DEPLOYMENT,
     follow_up,
     follow_up_actions,
+    follow_up_facts,
     follow_up_lines,
     new_issues,
-    new_ticks,
     run_to_follow,
     with_issues,
 )
@@ -48,7 +48,7 @@ def test_nothing_is_ticked_that_nobody_has_looked_at() -> None:
     for found in nothing:
         rows = after(0, verified=found, backups=found)
         assert {row["state"] for row in rows.values()} == {"open"}
-        assert new_ticks(list(rows.values())) == []
+        assert follow_up_facts(list(rows.values()), a_run())["items"] == []
     assert "Docker does not answer" in after(0, verified={"msg": "Docker does not answer"})[ACTIONS[0]["name"]]["note"]
 
 
@@ -109,13 +109,13 @@ def test_what_left_the_outbox_was_sent_later(outbox: dict[str, Any], state: str,
 
 def test_an_issue_is_what_its_command_printed_last_and_is_made_once() -> None:
     action = {"name": "Root cause identified"}
-    results: list[dict[str, Any]] = [
-        {"verdict": "passed", "rc": 0, "stdout": "made\nhttps://example.com/7\n\n", "follow_up_action": action},
-        {"verdict": "passed", "rc": 0, "stdout": "", "follow_up_action": {"name": "Post-mortem drafted"}},
-        {"verdict": "failed", "rc": 1, "stdout": "no", "follow_up_action": {"name": "Action items created"}},
-        {"verdict": "passed", "rc": None, "stdout": "", "follow_up_action": {"name": "Backups verified"}},
+    results: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (action, {"verdict": "passed", "rc": 0, "stdout": "made\nhttps://example.com/7\n\n"}),
+        ({"name": "Post-mortem drafted"}, {"verdict": "passed", "rc": 0, "stdout": ""}),
+        ({"name": "Action items created"}, {"verdict": "failed", "rc": 1, "stdout": "no"}),
+        ({"name": "Backups verified"}, {"verdict": "passed", "rc": None, "stdout": ""}),
     ]
-    made = new_issues(results)
+    made = new_issues([{"follow_up_action": about, "results": [one]} for about, one in results])
     assert made == [
         {"name": "Root cause identified", "issue": "https://example.com/7"},
         {"name": "Post-mortem drafted", "issue": "made"},
@@ -140,13 +140,14 @@ def test_only_a_whole_backup_from_after_the_run_counts(taken: str | None, state:
 
 def test_what_a_person_has_done_is_kept_by_name_and_not_noted_twice() -> None:
     rows = after(0, done="4,Root cause identified", by="Ann")
-    ticks = new_ticks(list(rows.values()))
+    facts = follow_up_facts(list(rows.values()), a_run())
+    ticks = facts["items"]
     assert [(tick["name"], tick["by"]) for tick in ticks] == [
         ("Incident timeline documented", "Ann"), ("Root cause identified", "Ann"),
     ]  # fmt: skip
-    noted = a_run({"event": "follow_up", "facts": {"items": ticks}})
-    again = after(900, noted, done="4", by="Bob")
-    assert new_ticks(list(again.values())) == []
+    noted = a_run({"event": "follow_up", "facts": facts})
+    again = after(0, noted, done="4", by="Bob")
+    assert follow_up_facts(list(again.values()), noted) == {}
     assert (again["Root cause identified"]["state"], again["Root cause identified"]["by"]) == ("done", "Ann")
 
 
@@ -160,6 +161,20 @@ def test_manual_checks_that_the_run_left_open_come_first() -> None:
     assert [(action["name"], action["owner"], action["hours"]) for action in own] == [
         ("Manual check: Wallet", "on_call", 1), ("Call the bank", "team_lead", 24),
     ]  # fmt: skip
+
+
+def test_what_has_become_late_is_noted_once() -> None:
+    """The journal holds how all actions stand, so that a report of it needs no inventory and no clock."""
+    run = a_run()
+    facts = follow_up_facts(list(after(0, run).values()), run)
+    assert {action["state"] for action in facts["actions"]} == {"open"}
+    run = a_run({"event": "follow_up", "facts": facts}, {"event": "follow_up", "facts": {"issues": []}})
+    assert follow_up_facts(list(after(0.9, run).values()), run) == {}
+    facts = follow_up_facts(list(after(2, run).values()), run)
+    assert facts["items"] == []
+    assert facts["actions"][3] == {
+        "name": "Incident timeline documented", "owner": "on_call", "due": "2026-11-24 17:21 UTC", "state": "late",
+    }  # fmt: skip
 
 
 def test_the_lines_have_owners_numbers_and_a_sum() -> None:

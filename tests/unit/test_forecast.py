@@ -31,7 +31,13 @@ def test_the_outage_is_from_the_stop_to_the_end_of_the_start() -> None:
 
 @pytest.mark.parametrize(
     "run",
-    [ran(9, state="failed"), ran(9, resumed=1), ran(9, "stop_services"), ran(9, "stop_services", "start_services")],
+    [
+        ran(9, state="failed"),
+        ran(9, resumed=1),
+        ran(9, not_stopped=["web"]),
+        ran(9, "stop_services"),
+        ran(9, "stop_services", "start_services"),
+    ],
 )
 def test_a_run_that_did_something_else_does_not_count(run: dict[str, Any]) -> None:
     assert outage_forecast([run], STEPS) == {"seconds": None, "runs": 0}

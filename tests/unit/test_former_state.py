@@ -11,7 +11,8 @@ import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils import saved_work
 from ansible_collections.usdx.rollback.plugins.module_utils.former_state import differing, read_former
 from ansible_collections.usdx.rollback.plugins.module_utils.git import Git
-from git_projects import commit, git, run
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
+from git_projects import commit, git
 
 if TYPE_CHECKING:
     from pathlib import Path

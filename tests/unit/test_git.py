@@ -17,7 +17,8 @@ from ansible_collections.usdx.rollback.plugins.module_utils.git import (
     parse_status,
     plain_date,
 )
-from git_projects import commit, git, make_project, run
+from ansible_collections.usdx.rollback.plugins.module_utils.process import run
+from git_projects import commit, git, make_project
 
 if TYPE_CHECKING:
     from pathlib import Path

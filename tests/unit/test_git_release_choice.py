@@ -13,6 +13,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.release_choice impor
     Remote,
     check_pin,
     choose,
+    commits_refusal,
     parse_remote_tags,
 )
 from hypothesis import given
@@ -137,3 +138,30 @@ def test_package_version_of_untrusted_json(text: str, version: str | None) -> No
 def test_readable() -> None:
     """Bytes that are no text become escapes."""
     assert readable(["a\udcff", "é"]) == ["a\\udcff", "é"]
+
+
+def test_hosts_that_would_go_to_different_commits_are_each_named_with_theirs() -> None:
+    hosts = {"blue": {"name": "v1", "commit": A.commit}, "green": {"name": "v1", "commit": B.commit}}
+    told = commits_refusal(hosts)
+    assert told.startswith(f"v1 is not the same commit on all hosts: blue: {A.commit}, green: {B.commit}. ")
+    assert "Nothing was changed." in told
+    assert "git fetch --force --tags" in told
+    assert f"-e commit={A.commit[:12]} or -e commit={B.commit[:12]}" in told
+
+
+def test_hosts_that_go_to_one_commit_are_not_refused() -> None:
+    one = {"name": "v1", "commit": A.commit}
+    assert commits_refusal({"blue": one, "green": one}) == ""
+    assert commits_refusal({"blue": one, "green": {}}) == "", "one that has not found it has said so itself"
+    assert commits_refusal({"blue": one}) == ""
+
+
+def test_of_patched_releases_the_commits_of_the_tag_are_told() -> None:
+    """A pin names the commit of the tag, so a patched one would be of no use."""
+    hosts = {
+        host: {"name": "v1", "commit": patched.commit, "patch": {"name": "fix.patch", "base": base.commit}}
+        for host, patched, base in (("blue", A, B), ("green", C, A))
+    }
+    told = commits_refusal(hosts)
+    assert f"blue: {B.commit}, green: {A.commit}" in told
+    assert f"-e commit={B.commit[:12]} or -e commit={A.commit[:12]}" in told

@@ -9,7 +9,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.preserved_text impor
 
 PLANNED = {
     "state": "planned", "directory": "/srv/evidence/r1", "needed_bytes": 35_400_000, "free_bytes": 79_000_000_000,
-    "groups": [{"name": "processes", "items": 2}, {"name": "logs", "items": 5}],
+    "groups": [{"name": "processes", "item_count": 2}, {"name": "logs", "item_count": 5}],
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
 from ansible_collections.usdx.rollback.plugins.module_utils.project_command import (
+    Command,
     command_checks,
     located,
     plan,
@@ -28,23 +29,30 @@ def never(*_arguments: object, **_options: object) -> tuple[int, str, str]:
 
 def command(**options: Any) -> dict[str, Any]:
     """Return options of the module."""
-    return {"name": "notify", "argv": ["./notify.sh"], **options}
+    one = {key: options.pop(key) for key in ("argv", "timeout") if key in options}
+    return {"commands": [{"name": "notify", "argv": ["./notify.sh"], **one}], **options}
+
+
+def planned(**options: Any) -> Command:
+    """Return the one command that is planned."""
+    (one,) = plan(command(**options))
+    return one
 
 
 def test_a_relative_command_is_below_chdir(tmp_path: Path) -> None:
     """Wherever Ansible itself runs."""
     script = tmp_path / "notify.sh"
     script.write_text("#!/bin/sh\n")
-    assert located(plan(command(chdir=str(tmp_path)))) == (str(script), f"{script} is not executable")
+    assert located(planned(chdir=str(tmp_path))) == (str(script), f"{script} is not executable")
     script.chmod(0o700)
-    assert located(plan(command(chdir=str(tmp_path)))) == (str(script), "")
+    assert located(planned(chdir=str(tmp_path))) == (str(script), "")
 
 
 @pytest.mark.parametrize("check", [True, False])
 def test_a_missing_file_is_a_warning_or_a_stop_and_nothing_is_run(tmp_path: Path, *, check: bool) -> None:
     """Check mode says the same."""
     result = project_command(command(chdir=str(tmp_path)), never, check=check)
-    assert (result["changed"], result["verdict"]) == (False, "failed")
+    assert (result["changed"], result["results"][0]["verdict"]) == (False, "failed")
     assert "notify.sh does not exist" in result["warnings"][0]
     with pytest.raises(RollbackError, match="does not exist"):
         project_command(command(chdir=str(tmp_path), on_failure="stop"), never, check=check)

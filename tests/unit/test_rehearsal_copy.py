@@ -18,6 +18,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.rehearsal_copy impor
     Plan,
     addresses,
     answering,
+    behind,
     described,
     endpoint_places,
     refuse_unsafe,
@@ -28,7 +29,8 @@ from ansible_collections.usdx.rollback.plugins.module_utils.rehearsal_copy impor
 
 ROOT = Path(__file__).parents[2]
 RUN = "20261124T150405Z-3f9a"
-PLAN = Plan(RUN, "shop", ("web", "worker", "ledger"), ("web", "worker"), subnets={"default": "172.30.0.0/24"})
+PLAN = Plan(RUN, "shop", ("web", "worker", "ledger"), ("web", "worker"), subnets={"default": "172.30.0.0/24"},
+            hosts=("shop.example.com",))  # fmt: skip
 CONFIG: dict[str, Any] = {
     "name": "shop",
     "services": {
@@ -153,6 +155,50 @@ def test_images_of_the_copy_have_names_of_their_own_and_one_that_must_be_pulled_
     assert all(name.startswith("usdx-rehearsal/shop-rehearsal-3f9a/") for name in names.values())
 
 
+HERE = ("203.0.113.9", "shop.example.com", "2001:db8::9")
+BOUND: dict[str, Any] = {
+    "services": {
+        "web": {"ports": [{"target": 80, "published": "8080", "host_ip": "192.0.2.7"}]},
+        "local": {"ports": [{"target": 81, "published": "8080", "host_ip": "127.0.0.1"}]},
+        "all": {"ports": [{"target": 82, "published": "8082"}]},
+        "six": {"ports": [{"target": 83, "published": "8083", "host_ip": "::"}]},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("http://192.0.2.7:8080", ("web", 80)),
+        ("http://127.0.0.1:8080", ("local", 81)),
+        ("http://localhost:8080", ("local", 81)),
+        ("http://LOCALHOST.:8082", ("all", 82)),
+        ("http://[::1]:8082", ("all", 82)),
+        ("http://[2001:DB8:0::9]:8083", ("six", 83)),
+        ("http://203.0.113.9:8082", ("all", 82)),
+        ("https://Shop.Example.com:8082", ("all", 82)),
+        ("http://local:81", ("local", 81)),
+        ("http://elsewhere.example.com:8082", None),
+        ("http://198.51.100.1:8082", None),
+        ("http://elsewhere.example.com:8080", None),
+        ("http://203.0.113.9:9999", None),
+        ("http:///path", None),
+    ],
+)
+def test_a_place_of_another_host_is_not_answered_by_the_copy(url: str, found: tuple[str, int] | None) -> None:
+    assert behind(url, BOUND, BOUND["services"], HERE) == found
+
+
+def test_an_address_that_a_port_is_published_on_is_this_host() -> None:
+    assert behind("http://192.0.2.7:8082", BOUND, BOUND["services"], ()) == ("all", 82)
+
+
+def test_a_name_of_this_host_leads_to_the_port_whatever_address_it_is_published_on() -> None:
+    """Which of its addresses a name leads to is not asked for, so any of this host counts."""
+    config = {"services": {"web": {"ports": [{"target": 80, "published": "80", "host_ip": "192.0.2.7"}]}}}
+    assert behind("http://shop.example.com/", config, ["web"], HERE) == ("web", 80)
+
+
 ENDPOINTS: list[dict[str, Any]] = [
     {"url": "http://127.0.0.1:8080/health?deep=1", "version_query": "version", "p95": 300},
     {"url": "https://user:secret@shop.example.com:8080/", "headers": {"X-Key": "k"}},
@@ -210,8 +256,8 @@ AS_IN_PRODUCTION = {
     "cleanup_min_age_hours", "controller_directory", "database", "database_verify_queries", "decision_matrix",
     "grace_periods", "leftovers", "local_edits", "log_error_limit", "log_errors", "log_noise", "migration_down",
     "migration_down_to", "migration_service", "migration_status", "migration_timeout", "migrations_reversible",
-    "on_kill", "package_json", "pull", "release_migrations", "remote", "untracked_files",
-    "verify_max_failed", "verify_requests", "verify_signature",
+    "on_kill", "package_json", "proxy_reload", "pull", "release_migrations", "remote", "rolling_services",
+    "rolling", "rolling_settle", "untracked_files", "verify_max_failed", "verify_requests", "verify_signature",
 }  # fmt: skip
 # Nothing that is rehearsed reads them.
 NOT_READ = re.compile(
@@ -249,3 +295,13 @@ def test_the_role_keeps_all_that_it_is_given_before_the_words_mean_the_copy() ->
     defaults = yaml.safe_load((ROOT / "roles/rehearse/defaults/main.yml").read_text(encoding="utf-8"))
     (kept,) = [task["ansible.builtin.set_fact"] for task in tasks if "Keep what holds" in task["name"]]
     assert set(kept) == set(defaults)
+
+
+def test_what_was_typed_for_a_rehearsal_is_pinned_for_its_copy() -> None:
+    """A question of AWX that was left empty is a variable with an empty text, and stronger than any variable here."""
+    copied = yaml.safe_load((ROOT / "roles/rehearse/tasks/roll_back.yml").read_text(encoding="utf-8"))[0]["vars"]
+    asked = yaml.safe_load((ROOT / "roles/rehearse/vars/main.yml").read_text(encoding="utf-8"))["_rehearse_inputs"]
+    typed = yaml.safe_load((ROOT / "roles/run/vars/main.yml").read_text(encoding="utf-8"))["_run_inputs_of_all"]
+    assert len(asked) > 5
+    assert set(asked) <= set(copied["run_pinned"])
+    assert set(typed) & set(copied) == set()

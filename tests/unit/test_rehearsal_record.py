@@ -39,15 +39,15 @@ def moment(second: int) -> str:
     return f"2026-11-24T15:{second // 60:02d}:{second % 60:02d}.000+00:00"
 
 
-def run(outcome: str = "succeeded", failed: str = "") -> dict[str, Any]:
-    """Return the rollback of a copy: every step took five seconds."""
+def run(outcome: str = "succeeded", failed: str = "", **facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the rollback of a copy: every step took five seconds. ``facts`` are those of steps, by name."""
     events: list[dict[str, Any]] = [
         {"event": "run_started", "time": moment(0), "step": None, "facts": {"steps": STEPS, "host": "shop-1"}}
     ]
     for number, step in enumerate(STEPS):
         end = "step_failed" if step == failed else "step_finished"
         events.append({"event": "step_started", "time": moment(5 * number), "step": step, "facts": {}})
-        events.append({"event": end, "time": moment(5 * number + 5), "step": step, "facts": {}})
+        events.append({"event": end, "time": moment(5 * number + 5), "step": step, "facts": facts.get(step, {})})
         if step == failed:
             break
     events.append({"event": "run_finished", "time": moment(25), "step": None, "facts": {"outcome": outcome}})
@@ -75,6 +75,14 @@ def test_a_rehearsal_measures_the_outage_and_predicts_the_loss() -> None:
     assert "Predicted outage: about 15 s" in words
     assert "7 rows: orders 7" in words
     assert "Not asked, the copy does not answer for it: http://elsewhere" in words
+
+
+def test_services_that_are_replaced_one_by_one_have_no_outage(tmp_path: Path) -> None:
+    rolled = run(stop_services={"not_stopped": ["webapp", "nginx"]}, start_services={"not_rolled": {"nginx": "port"}})
+    record = recorded(str(tmp_path), told(), rolled, check=False)["record"]
+    assert (record["outage"], record["not_stopped"]) == (None, ["webapp"])
+    assert "Predicted outage: none of webapp, they go on serving while" in "\n".join(rehearsal_lines(record))
+    assert "no outage, rolling" in "\n".join(rehearsal_list_lines([record]))
 
 
 @pytest.mark.parametrize(

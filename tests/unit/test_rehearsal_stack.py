@@ -16,6 +16,7 @@ from ansible_collections.usdx.rollback.plugins.module_utils.rehearsal_stack impo
     PREFIX,
     Request,
     identity_of,
+    own_hosts,
     rehearsal_stack,
 )
 
@@ -145,3 +146,9 @@ def test_a_container_that_docker_starts_again_by_itself_was_not_touched() -> Non
     assert seen() != seen(started_at="now")
     assert seen() != seen(id="2")
     assert seen(restarts=3) == seen(restarts=4, started_at="now", state="restarting")
+
+
+def test_a_host_is_this_one_when_its_addresses_are() -> None:
+    """Addresses of 192.0.2.0/24 belong to nobody, and names of .invalid do not exist."""
+    places = ["http://127.0.0.1:8080", "http://localhost", "http://192.0.2.1:8080", "http://nowhere.invalid", "http://"]
+    assert own_hosts(places) == ["127.0.0.1", "localhost"]

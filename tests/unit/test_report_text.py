@@ -175,6 +175,33 @@ def test_the_plan_has_a_line_for_each_step_in_its_order() -> None:
     assert [line[7:].partition(":")[0] for line in lines[2:] if line[7] != " " and line[6] == " "] == titles
 
 
+def test_the_plan_says_who_serves_while_it_is_replaced() -> None:
+    plan = load("failed_run")["plan"]
+    plan["results"]["stop_services"] |= {"order": [], "not_stopped": ["webapp"]}
+    plan["results"]["start_services"]["rolled"] = ["webapp"]
+    lines = report_text.plan_lines(plan)
+    assert any(line.startswith("Step 2 Stop services: none; ") for line in lines)
+    assert "         webapp: serving until the containers of the release are ready" in lines
+    assert "         webapp: beside the containers that serve; these stop then" in lines
+    assert "Outage: none is planned, no service stops before its containers of the release are ready" in lines
+
+
+def test_the_plan_does_not_promise_what_a_service_cannot_do() -> None:
+    plan = load("failed_run")["plan"]
+    plan["results"]["stop_services"] |= {"order": [], "not_stopped": ["webapp"]}
+    plan["results"]["start_services"]["not_rolled"] = {"webapp": "it publishes the fixed port 80"}
+    lines = report_text.plan_lines(plan)
+    assert "         webapp: stopped, then started, because it publishes the fixed port 80" in lines
+    assert not any("serving until" in line for line in lines)
+    assert any(line.startswith("Outage: webapp; ") for line in lines)
+
+
+def test_the_plan_says_why_nothing_serves_although_it_was_asked() -> None:
+    plan = load("failed_run")["plan"] | {"rolling": True}
+    lines = report_text.plan_lines(plan)
+    assert "         rolling: none goes on serving, because the database changes" in lines
+
+
 def test_the_plan_names_what_is_new_what_is_gone_and_what_is_removed() -> None:
     plan = load("failed_run")["plan"]
     plan["results"]["prepare_release"]["not_in_release"] = ["reports"]

@@ -32,6 +32,17 @@ def test_roles(sql: str, roles: set[str]) -> None:
     assert needs.roles == roles
 
 
+def test_who_owns_is_told_from_who_is_granted_something() -> None:
+    needs = Requirements()
+    for sql in (
+        "ALTER TABLE public.pools OWNER TO usdx;",
+        "GRANT SELECT ON TABLE public.pools TO reader;",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE app IN SCHEMA public GRANT SELECT ON TABLES  TO reader;",
+    ):
+        needs.note(Statement(sql.encode(), None))
+    assert needs.owners == {"usdx", "app"}
+
+
 @pytest.mark.parametrize(
     ("sql", "extensions", "superuser"),
     [

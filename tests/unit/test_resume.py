@@ -164,3 +164,31 @@ def test_a_kept_database_that_was_dropped_is_missed() -> None:
 )
 def test_a_host_may_have_nothing_to_do(run: dict[str, Any], purpose: str, *, settled: bool) -> None:
     assert resume.is_settled(run, purpose) is settled
+
+
+PLAN = {
+    "steps": ["announce", "stop_services", "restore_database", "monitor_release"],
+    "skipped": {"announce": "no command", "restore_database": "not asked", "monitor_release": "not asked"},
+    "done": [],
+}
+
+
+def test_the_journal_is_told_of_what_has_nothing_to_do_before_a_step_and_at_the_end() -> None:
+    first = resume.skip_events(PLAN, [], "stop_services")
+    assert first == [
+        {"event": "step_skipped", "step": "announce", "facts": {"reason": "no command"}},
+    ]
+    assert [event["step"] for event in resume.skip_events(PLAN, first)] == ["restore_database", "monitor_release"]
+
+
+def test_the_steps_are_those_that_any_host_carries_out() -> None:
+    other = {**PLAN, "skipped": {"announce": "no command"}, "done": ["stop_services"]}
+    assert resume.steps_to_do([PLAN]) == ["stop_services"]
+    assert resume.steps_to_do([PLAN, other]) == ["stop_services", "restore_database", "monitor_release"]
+    assert resume.steps_to_do([]) == []
+
+
+def test_what_is_done_or_was_said_before_the_run_was_cut_off_is_not_said_again() -> None:
+    said = resume.skip_events(PLAN, [])
+    assert resume.skip_events(PLAN, said) == []
+    assert resume.skip_events({**PLAN, "done": list(PLAN["skipped"])}, []) == []

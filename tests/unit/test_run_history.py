@@ -433,6 +433,22 @@ def test_a_named_run_is_read_behind_the_limit_too(tmp_path: Path) -> None:
     assert ask(tmp_path)["run"] == {}
 
 
+@pytest.mark.parametrize("asked", [0, 2, 3, 5])
+def test_an_undo_belongs_to_its_run_however_often_it_is_turned_around(tmp_path: Path, asked: int) -> None:
+    names = [write(tmp_path, number, SUCCEEDED, undo_of=of) for number, of in enumerate(["", "", run_name(0)])]
+    names.append(write(tmp_path, 3, FAILED, undo_of=names[2]))
+    names.append(write(tmp_path, 4, SUCCEEDED, undo_of=run_name(9)))
+    names.append(write(tmp_path, 5, SUCCEEDED, undo_of=names[0]))
+    assert ask(tmp_path, run_id=names[asked], limit=1)["run"]["related"] == [names[number] for number in (5, 3, 2, 0)]
+    assert ask(tmp_path, run_id=names[1])["run"]["related"] == [names[1]]
+    assert ask(tmp_path, run_id=names[4])["run"]["related"] == [names[4]], "what it undoes was dropped"
+
+
+def test_a_journal_that_says_that_a_run_undoes_itself_ends_nothing(tmp_path: Path) -> None:
+    names = [write(tmp_path, 0, SUCCEEDED, undo_of=run_name(1)), write(tmp_path, 1, SUCCEEDED, undo_of=run_name(1))]
+    assert [ask(tmp_path, run_id=name)["run"]["related"] for name in names] == [[names[0]], [names[1]]]
+
+
 def test_a_limit_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RollbackError, match="limit=0 is not accepted"):
         ask(tmp_path, limit=0)

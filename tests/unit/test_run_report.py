@@ -16,13 +16,14 @@ import pytest
 from ansible_collections.usdx.rollback.plugins.module_utils.errors import RollbackError
 from ansible_collections.usdx.rollback.plugins.module_utils.journal import record
 from ansible_collections.usdx.rollback.plugins.module_utils.report_files import FILES, read_report, run_report
-from ansible_collections.usdx.rollback.plugins.module_utils.report_html import report_html
+from ansible_collections.usdx.rollback.plugins.module_utils.report_html import chart, report_html
 from ansible_collections.usdx.rollback.plugins.module_utils.report_junit import report_junit
 from ansible_collections.usdx.rollback.plugins.module_utils.report_markdown import escaped, report_markdown
 from ansible_collections.usdx.rollback.plugins.module_utils.run_report import Report, as_data
 
 DATA = Path(__file__).parent / "data"
 RUN = "20261124T161617Z-b8db"
+UNDO, UNDO_OF_UNDO = "20261124T170000Z-00aa", "20261124T180000Z-00bb"
 # It would run, be a template, steer a terminal, turn letters around, and break a table or a list.
 NASTY = (
     '<script>alert(1)</script> {{ 7 * 7 }} \x1b[31m\u202egnp.exe | a * b\n- [x] done & "quoted" ]]> ' + "long " * 1000
@@ -58,9 +59,9 @@ def events(name: str) -> list[dict[str, Any]]:
     return list(told["events"])
 
 
-def written(directory: Path, host: str, told: list[dict[str, Any]]) -> Path:
+def written(directory: Path, host: str, told: list[dict[str, Any]], run: str = RUN) -> Path:
     """Write the copy of a journal; return the directory of the run."""
-    place = directory / RUN
+    place = directory / run
     place.mkdir(exist_ok=True)
     (place / f"{host}.jsonl").write_text("".join(json.dumps(event) + "\n" for event in told), encoding="utf-8")
     return place
@@ -187,8 +188,7 @@ def test_of_several_hosts_the_worst_decides(tmp_path: Path) -> None:
     report = report_from(tmp_path, events("succeeded_run"), events("failed_run"))
     assert report.state == "failed"
     assert len(report.hosts) == 2
-    page = Page(report_html(report))
-    assert page.tags.count("svg") == 2
+    assert report_html(report).count('<div class="chart"') == 2
     suites = ET.fromstring(report_junit(report)).findall("testsuite")  # noqa: S314 - made here
     assert [int(suite.get("failures", "0")) > 0 for suite in suites] == [False, True]
 
@@ -230,6 +230,36 @@ def test_the_page_loads_and_runs_nothing(tmp_path: Path) -> None:
     assert "@import" not in text
 
 
+def test_the_chart_is_as_wide_as_the_page_whatever_that_is(tmp_path: Path) -> None:
+    """All that stands along the axis is in percent of what there is, so nothing is wider than a phone."""
+    told = events("succeeded_run")
+    long_after = next(number for number, event in enumerate(told) if event["step"] == "start_services")
+    for event in told[long_after:]:
+        event["time"] = event["time"].replace("2026-11-24", "2026-11-26")
+    for report in (report_from(tmp_path, events("failed_run")), report_from(tmp_path, told)):
+        page = report_html(report)
+        assert "min-width" not in page.replace("(min-width", "")
+        assert "overflow-x" not in page
+        assert "viewBox" not in page
+        drawing = page.partition('<div class="chart"')[2].partition("<table>")[0]
+        along = re.findall(r' (?:x|x1|x2|cx|width)="([^"]*)"', drawing)
+        assert along
+        assert all(place.endswith("%") and 0 <= float(place[:-1]) <= 100 for place in along)
+        for began, width in re.findall(r'<rect[^>]* x="([\d.]+)%" [^>]*width="([\d.]+)%"', drawing):
+            assert float(began) + float(width) <= 100
+        for step in report.hosts[0].steps:
+            assert step.title in drawing, "a name is not cut off"
+
+
+def test_labels_of_the_axis_do_not_touch_each_other_on_a_phone(tmp_path: Path) -> None:
+    (host,) = report_from(tmp_path, events("succeeded_run")).hosts
+    ticks = chart(host)["ticks"]
+    shown = [tick["x"] for tick in ticks if not tick["fine"]]
+    assert ticks[0]["x"] == shown[0]
+    assert len(shown) >= 4
+    assert min(after - before for before, after in zip(shown, shown[1:])) >= 15  # of 358 pixels: 53
+
+
 @pytest.mark.parametrize("cut", range(0, 20, 3))
 def test_a_journal_that_ends_anywhere_makes_a_report(tmp_path: Path, cut: int) -> None:
     report = report_from(tmp_path, events("succeeded_run")[:cut])
@@ -248,9 +278,12 @@ def test_facts_of_any_shape_make_a_report(tmp_path: Path) -> None:
         {"services": [1]},
         {"results": {"a": 1}},
         {"messages": ["x"]},
+        {"items": 7, "actions": ["x"], "issues": {}},
+        {"items": [{"state": "done", "name": []}], "actions": [{"state": {}}], "issues": [{"name": 7}]},
     ]
     for shape in shapes:
         told = copy.deepcopy(events("succeeded_run"))
+        told.append({**told[-1], "event": "follow_up"})
         for event in told:
             event["facts"] = shape
         assert report_from(tmp_path, told).hosts
@@ -284,6 +317,62 @@ def test_a_checklist_and_messages_are_shown(tmp_path: Path) -> None:
     draft = report_markdown(report)
     assert "- [ ] Connect wallet" in draft
     assert "- [x] Open the page" in draft
+
+
+def test_what_is_done_open_and_late_after_a_run_is_shown_with_who_and_when(tmp_path: Path) -> None:
+    told = events("succeeded_run")
+    assert "To be done after" not in report_html(report_from(tmp_path, told)), "nobody has looked yet"
+    ticks = [{"name": "Backups verified", "state": "done", "by": "follow_up", "note": "/b is whole"}]
+    more = [{"name": "Timeline <b>", "state": "done", "by": "Ann", "note": ""},
+            {"name": "Of an older list", "state": "done", "by": "Bob", "note": ""}]  # fmt: skip
+    actions = [
+        {"name": "Timeline <b>", "owner": "on_call", "due": "2026-11-24 17:21 UTC", "state": "late"},
+        {"name": "Root cause identified", "owner": "team_lead (Eve)", "due": "2026-11-25 16:21 UTC", "state": "late"},
+        {"name": "Backups verified", "owner": "dba", "due": "2026-11-25 16:21 UTC", "state": "done"},
+        {"name": "Team learnings shared", "owner": "team_lead", "due": "2026-12-01 16:21 UTC", "state": "open"},
+    ]
+    issues = [{"name": "Root cause identified", "issue": "https://example.com/21"}]
+    for hour, facts in enumerate(({"items": ticks, "actions": [actions[0]]}, {"issues": issues},
+                                  {"items": more, "actions": actions})):  # fmt: skip
+        told.append({"time": f"2026-11-25T1{hour}:00:00.000+00:00", "elapsed": 9.0, "event": "follow_up", "step": None,
+                     "facts": facts})  # fmt: skip
+    report = report_from(tmp_path, told)
+    assert [(one.state, one.name, one.by, one.at) for one in report.hosts[0].follow_up] == [
+        ("done", "Timeline <b>", "Ann", "2026-11-25T12:00:00.000+00:00"),
+        ("late", "Root cause identified", "", None),
+        ("done", "Backups verified", "follow_up", "2026-11-25T10:00:00.000+00:00"),
+        ("open", "Team learnings shared", "", None),
+        ("done", "Of an older list", "Bob", "2026-11-25T12:00:00.000+00:00"),
+    ]
+    page = Page(report_html(report))
+    for words in ("3 of 5 done, 2 open, 1 of them late, as seen 2026-11-25 12:00:00 UTC.", "Timeline <b>",
+                  "by Ann, 2026-11-25 12:00:00 UTC", "/b is whole", "issue https://example.com/21"):  # fmt: skip
+        assert words in page.text
+    assert "b" not in page.tags
+    draft = report_markdown(report)
+    assert "- [x] Timeline \\<b\\> (on\\_call, due 2026-11-24 17:21 UTC): by Ann, 2026-11-25 12:00:00 UTC\n" in draft
+    late = (
+        "- [ ] Root cause identified (team\\_lead (Eve), due 2026-11-25 16:21 UTC, LATE); issue https://example.com/21"
+    )
+    assert late in draft
+    assert draft.index("## To be done after the run") < draft.index("## Root cause")
+
+
+def test_what_a_run_left_open_and_somebody_has_looked_at_since_is_not_open(tmp_path: Path) -> None:
+    told = events("succeeded_run")
+    last = [event for event in told if event["event"] == "step_finished"][-1]
+    left = {"state": "open", "by": "", "note": ""}
+    last["facts"]["checklist"] = [{"name": name, **left} for name in ("Connect wallet", "View dashboard")]
+    last["facts"]["checklist"].append({"name": "Pools", "state": "failed", "by": "Bob", "note": "empty"})
+    tick = {"name": "Manual check: Connect wallet", "state": "done", "by": "Ann", "note": ""}
+    items = [tick, {**tick, "name": "Manual check: Pools"}]
+    told.append({**told[-1], "time": "2026-11-25T10:00:00.000+00:00", "event": "follow_up", "facts": {"items": items}})
+    report = report_from(tmp_path, told)
+    assert [(one.name, one.state, one.by, one.note) for one in report.hosts[0].checklist] == [
+        ("Connect wallet", "done", "Ann", "after the run, 2026-11-25 10:00:00 UTC"), ("View dashboard", "open", "", ""),
+        ("Pools", "done", "Ann", "empty; after the run, 2026-11-25 10:00:00 UTC"),
+    ]  # fmt: skip
+    assert "- [x] Connect wallet (done, Ann)" in report_markdown(report)
 
 
 def test_a_smoke_test_counts_once_and_what_does_not_decide_is_no_error(tmp_path: Path) -> None:
@@ -394,3 +483,73 @@ def test_who_went_on_after_which_failure(tmp_path: Path) -> None:
     assert first.endswith(f"by bob on desk. It had failed in {title!r}: The disk is full.")
     assert second.endswith(f"by eve on desk. It had been cut off in {title!r}.")
     assert first in Page(report_html(report_from(tmp_path, told))).text
+
+
+def an_undo(of: str, outcome: str = "succeeded") -> list[dict[str, Any]]:
+    """Return the events of the undo of a run."""
+    told = {"undo_of": of, "scenario": "undo", "controller": {"user": "eve", "host": "desk"}}
+    return [
+        {"time": f"2026-11-24T17:{minute:02d}:00.000+00:00", "elapsed": 60.0, "event": event, "step": step,
+         "facts": facts}
+        for minute, event, step, facts in [
+            (0, "run_started", None, told), (0, "step_started", "stop_services", {}),
+            (1, "run_finished", None, {"outcome": outcome}),
+        ]
+    ]  # fmt: skip
+
+
+def test_a_run_that_was_undone_says_when_by_whom_and_where_the_report_of_that_is(tmp_path: Path) -> None:
+    written(tmp_path, "host0", an_undo(RUN), UNDO)
+    written(tmp_path, "another host", an_undo(RUN), UNDO_OF_UNDO)
+    report = report_from(tmp_path, events("succeeded_run"))
+    assert report.headline.startswith(f"Undone by run {UNDO}. Before that: Succeeded: v1.0.2 is back; ")
+    assert report.undone_by == UNDO
+    assert [command.command.split()[1:4] for command in report.commands] == [
+        ["usdx.rollback.undo", "-e", f"run={UNDO}"]
+    ]
+    told = f"Undone by run {UNDO}, 2026-11-24 17:01:00 UTC, started by eve on desk."
+    page = Page(report_html(report))
+    assert told in page.text
+    assert page.links == [f"href=../{UNDO}/report.html"]
+    assert f"{escaped(told)} [Its report](../{UNDO}/report.md)" in report_markdown(report)
+
+
+def test_an_undo_that_failed_or_was_taken_back_is_told_and_the_run_stands(tmp_path: Path) -> None:
+    stands = report_from(tmp_path, events("succeeded_run"))
+    written(tmp_path, "host0", an_undo(RUN), UNDO)
+    written(tmp_path, "host0", an_undo(UNDO), UNDO_OF_UNDO)
+    report = report_from(tmp_path, events("succeeded_run"))
+    assert (report.headline, report.undone_by, report.commands) == (stands.headline, "", stands.commands)
+    assert f"started by eve on desk; run {UNDO_OF_UNDO} has taken that back." in Page(report_html(report)).text
+
+    written(tmp_path, "host0", an_undo(UNDO, "failed"), UNDO_OF_UNDO)
+    assert report_from(tmp_path, events("succeeded_run")).undone_by == UNDO, "what failed takes nothing back"
+
+    written(tmp_path, "host0", an_undo(RUN, "failed"), UNDO)
+    report = report_from(tmp_path, events("succeeded_run"))
+    assert (report.headline, report.undone_by) == (stands.headline, "")
+    assert f"Run {UNDO}, started by eve on desk, was to undo it, and failed." in report_markdown(report)
+    assert [command.command.split()[1:4] for command in report.commands] == [
+        ["usdx.rollback.resume", "-e", f"run={UNDO}"], ["usdx.rollback.undo", "-e", f"run={UNDO}"]
+    ]  # fmt: skip
+
+
+def test_of_several_hosts_those_that_were_undone_are_named(tmp_path: Path) -> None:
+    written(tmp_path, "host1", an_undo(RUN), UNDO)
+    both = (events("succeeded_run"), events("succeeded_run"))
+    report = report_from(tmp_path, *both)
+    assert f"Undone on host1 by run {UNDO}, " in report_markdown(report)
+    assert (report.undone_by, report.headline[:10]) == ("", "Succeeded:"), "on host0 it stands"
+    assert any(f"-e run={RUN}" in command.command for command in report.commands), "and can be undone there"
+    written(tmp_path, "host0", an_undo(RUN), UNDO)
+    assert report_from(tmp_path, *both).undone_by == UNDO
+
+
+def test_what_is_beside_a_run_and_tells_nothing_of_an_undo_changes_nothing(tmp_path: Path) -> None:
+    alone = report_from(tmp_path, events("succeeded_run"))
+    written(tmp_path, "host0", an_undo("20261124T150000Z-0001"), UNDO)
+    written(tmp_path, "host0", an_undo(RUN), "20261124T100000Z-0001")
+    written(tmp_path, "host0", [], "notes")
+    (tmp_path / "20261124T190000Z-0001").write_text("no folder")
+    (tmp_path / UNDO_OF_UNDO / "host0.jsonl").mkdir(parents=True)
+    assert report_from(tmp_path, events("succeeded_run")) == alone

@@ -63,6 +63,21 @@ def test_only_named_services_in_their_order() -> None:
     assert [[one.container.service for one in group] for group in planned] == [["nginx"], ["web", "web"]]
 
 
+def test_a_service_that_is_replaced_while_it_serves_is_left_alone() -> None:
+    """Also one that is paused, and also where the others are held."""
+    request = StopRequest("p", [["nginx"], ["web", "side"]], hold=True, not_stopped=["web", "side"])
+    containers = [container("nginx", policy="always"), container("web", policy="always"), container("side", "paused")]
+    planned = [one for group in plan(containers, request) for one in group]
+    assert [(one.stop, one.unpause, one.hold) for one in planned] == [
+        (True, False, True), (False, False, False), (False, False, False),
+    ]  # fmt: skip
+
+
+def test_only_a_service_of_a_group_can_be_left_alone() -> None:
+    with pytest.raises(RollbackError, match="not_stopped names db, which is in no group"):
+        check_request(StopRequest("p", [["web"]], not_stopped=["db"]))
+
+
 def test_grace_period_option_then_container_then_ten() -> None:
     """Grace period option then container then ten."""
     request = StopRequest("p", [["a", "b", "c", "d"]], grace_periods={"a": 3})

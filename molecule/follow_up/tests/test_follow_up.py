@@ -43,6 +43,8 @@ def test_a_machine_ticks_once_and_a_person_by_name(stack: Stack) -> None:
         assert code == 0, words
         assert f"changed={changed}" in words
     assert "3 of 14 done, 11 open" in words
+    told = [[action["state"] for action in note["actions"]] for note in notes(stack) if "actions" in note]
+    assert [(states.count("done"), states.count("open"), len(states)) for states in told] == [(1, 13, 14), (3, 11, 14)]
     ticks = [note["items"] for note in notes(stack) if "items" in note]
     assert [[(item["name"], item["by"]) for item in items] for items in ticks] == [
         [("User communications sent", "follow_up")],
@@ -57,6 +59,27 @@ def test_an_issue_is_made_of_each_open_action_and_not_twice(stack: Stack) -> Non
         assert f"changed={changed}" in words
         assert "Root cause identified, team_lead; issue https://example.com/21" in words
     assert [len(note["issues"]) for note in notes(stack) if "issues" in note] == [11]
+
+
+def test_the_report_on_the_controller_shows_what_is_done_by_whom_and_what_is_open(stack: Stack) -> None:
+    _code, words = words_of(stack, 7)
+    _code, checked = words_of(stack, 0)
+    place = stack.directory / "controller" / "usdx-runs" / RUN
+    assert f"Report: {place / 'report.html'}" in words
+    assert "Report: " not in checked, "--check writes nothing"
+    (host,) = json.loads((place / "report.json").read_text(encoding="utf-8"))["hosts"]
+    told = {one["name"]: one for one in host["follow_up"]}
+    assert len(told) == 14
+    wallet, cause = told["Manual check: Connect wallet"], told["Root cause identified"]
+    noted = (stack.directory / "state" / "runs" / RUN / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    assert wallet["at"] in [json.loads(line)["time"] for line in noted if "Connect wallet" in line]
+    assert (wallet["state"], wallet["by"]) == ("done", "Ann")
+    assert (cause["state"], cause["by"], cause["at"]) == ("open", "", None)
+    assert cause["issue"] == "https://example.com/21"
+    assert told["User communications sent"]["by"] == "follow_up"
+    page = (place / "report.html").read_text(encoding="utf-8")
+    assert "3 of 14 done, 11 open, 0 of them late" in page
+    assert "by Ann, " in page
 
 
 def test_what_cannot_be_noted_is_refused(stack: Stack) -> None:

@@ -18,6 +18,7 @@ BASE = Path(os.environ["USDX_DEMO_DIRECTORY"])
 HOSTS = ("blue", "green")
 EACH = pytest.mark.parametrize("host", HOSTS)
 OLD, NEW = "v1.0.2", "v1.0.3"
+UNTOUCHED = ("moved_planned", "moved_ready", "moved", "missing", "unbuildable", "green_only")
 PROJECT_LABEL, SERVICE_LABEL = "com.docker.compose.project", "com.docker.compose.service"
 
 
@@ -80,7 +81,7 @@ def seconds(time: str) -> float:
 def assert_as_before(host: str, moment: str) -> None:
     """Code, containers' images, database and files are those from before all runs; keep services never stopped."""
     stack = at(host, moment)
-    for part in ("tree", "databases") if moment in ("missing", "unbuildable", "green_only") else ("tree",):
+    for part in ("tree", "databases") if moment in UNTOUCHED else ("tree",):
         assert stack.now[part] == stack.before[part], part
     assert stack.now["repository"]["head"] == stack.before["repository"]["head"]
     assert stack.now["repository"]["status"] == stack.before["repository"]["status"]
@@ -98,6 +99,29 @@ def assert_nothing_stopped(host: str, moment: str) -> None:
     assert_as_before(host, moment)
     stack = at(host, moment)
     assert stack.containers(stack.now) == stack.containers(stack.before)
+
+
+# --- a tag that was moved ---------------------------------------------------------------------------------------------
+
+MOVED = pytest.mark.parametrize("moment", ["moved_planned", "moved_ready", "moved"])
+
+
+@MOVED
+def test_a_tag_that_names_another_commit_on_one_host_is_refused_for_all(moment: str) -> None:
+    code, screen = typed(moment)
+    tags = at("blue", moment).facts["tags"]
+    assert code == 2
+    said = f"v1.0.2-moved is not the same commit on all hosts: blue: {tags['v1.0.2']}, green: {tags['v1.0.1']}."
+    assert f"{said} Nothing was changed." in screen
+    assert f"-e commit={tags['v1.0.2'][:12]} or -e commit={tags['v1.0.1'][:12]}" in screen
+
+
+@MOVED
+@EACH
+def test_before_anything_changed_on_any_host(host: str, moment: str) -> None:
+    assert_nothing_stopped(host, moment)
+    assert not locked(host, moment)
+    assert not runs(host, moment)
 
 
 # --- one host cannot --------------------------------------------------------------------------------------------------

@@ -66,3 +66,17 @@ def test_what_is_undone_is_not_undone_again(stack: Stack) -> None:
 def test_a_release_that_was_only_put_back_does_not_count_as_verified(stack: Stack) -> None:
     records = stack.directory / "state" / "releases.jsonl"
     assert not records.exists()
+
+
+def test_the_report_of_the_run_says_that_it_was_undone_and_names_the_report_of_that(stack: Stack) -> None:
+    pages = sorted((stack.directory / "controller").glob("*/*/report.json"))
+    undone, undo = [json.loads(page.read_text(encoding="utf-8")) for page in pages]
+    assert undone["headline"].startswith(f"Undone by run {undo['run_id']}. Before that: Failed at step 6")
+    assert [(one["run_id"], one["state"]) for one in undone["undos"]] == [(undo["run_id"], "succeeded")]
+    assert undone["undos"][0]["ended"] == next(one["time"] for one in undo["moments"] if one["name"] == "closed")
+    assert undo["headline"].startswith("Undone: what was there before run ")
+    link = f"../{undo['run_id']}/report.html"
+    assert f'href="{link}"' in pages[0].with_suffix(".html").read_text(encoding="utf-8")
+    assert (pages[0].parent / link).is_file()
+    copies = [path.read_text(encoding="utf-8").splitlines() for path in pages[0].parent.glob("*.jsonl")]
+    assert [json.loads(lines[-1])["facts"]["outcome"] for lines in copies] == ["failed"]

@@ -35,14 +35,13 @@ def test_two_runs_are_on_record(stack: Stack) -> None:
 def test_both_runs_have_a_report(stack: Stack) -> None:
     pages = sorted((stack.directory / "controller").glob("*/*/report.json"))
     failed, undo = [json.loads(page.read_text(encoding="utf-8")) for page in pages]
-    assert failed["headline"] == "Failed at step 6, Verify rollback"
+    assert failed["headline"] == f"Undone by run {undo['run_id']}. Before that: Failed at step 6, Verify rollback"
     (host,) = failed["hosts"]
     assert "The project's command false failed" in host["failure"]["what"]
     assert "Running" in host["runs_now"] or "runs" in host["runs_now"]
-    assert [command["command"].split()[1] for command in failed["commands"]] == [
-        "usdx.rollback.resume",
-        "usdx.rollback.undo",
-    ]
+    (command,) = failed["commands"]
+    assert command["command"].startswith("ansible-playbook usdx.rollback.undo ")
+    assert f"-e run={undo['run_id']}" in command["command"], "what is undone is neither gone on with nor undone again"
     assert (undo["state"], undo["undo_of"]) == ("succeeded", failed["run_id"])
 
 

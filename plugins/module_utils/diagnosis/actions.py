@@ -8,6 +8,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from .causes import NOT_RUNNING
 from .probe import FAILED, PASSED
 from .settings import BACKUP
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from .causes import Facts, Surroundings, Trouble
 
-_NOT_RUNNING = frozenset({"stopped", "exited", "absent", "created", "dead"})
 _NOT_FOUND = frozenset({"unreachable", "name", "resolver"})
 _STUCK = frozenset({"refused", "timeout", "broken", "crash loop", "unhealthy", "busy", "garbage", "protocol"})
 _WAY_OUT = {
@@ -141,7 +141,7 @@ def _of_container(fault: str, service: str) -> tuple[str, str, str]:
     if fault in _NOT_FOUND:
         text = f"The container of {service} is not found: connect it to its networks again, with its name as alias."
         return "fix", text, ""
-    if fault in _NOT_RUNNING:
+    if fault in NOT_RUNNING:
         return "start_service", f"Start {service}.", "up --detach --no-deps" if fault == "absent" else "start"
     if fault == "starting":
         return "wait", f"{service} starts or recovers. Wait, and diagnose again.", ""

@@ -23,6 +23,8 @@ DAEMON, DNS, NETWORK, ENDPOINTS = "Docker daemon", "DNS", "network", "applicatio
 # Faults that mean that there is no way to the thing, or nobody behind it.
 NO_WAY = frozenset({"name", "resolver", "refused", "timeout", "unreachable", "broken"})
 NO_NAME = frozenset({"name", "resolver"})
+# Of a container that does not run.
+NOT_RUNNING = frozenset({"stopped", "exited", "absent", "created", "dead"})
 # Faults that may go on for long without harm: named when there is nothing worse, and they explain little.
 SOFT = frozenset({"slow", "expiring", "nearly full", "log", "pressure", "memory limit", "transaction", "slot"})
 # Of these, nothing fails today.
@@ -203,7 +205,13 @@ def _layer(probe: Facts, name: str, known: Surroundings) -> str:
 
 def _shared(everything: list[Facts], failed: list[Facts], known: Surroundings) -> list[tuple[str, str, list[Facts]]]:
     """Return troubles of networks: of one container, of the way out, of the name servers; with what shows them."""
-    ways = [one for one in failed if one["kind"] == "answers" and one["fault"] in NO_WAY]
+    # For the name of a container that does not run Docker asks name servers outside; that they are silent says nothing.
+    gone = {known.service_of(one["component"]) for one in failed if one["fault"] in NOT_RUNNING} - {""}
+    ways = [
+        one for one in failed
+        if one["kind"] == "answers" and one["fault"] in NO_WAY
+        and not (one["fault"] == "resolver" and known.service_of(one["component"]) in gone)
+    ]  # fmt: skip
     reached = {
         (one["component"], one["from"])
         for one in everything

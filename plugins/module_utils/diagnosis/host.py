@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..process import finished
 from .containers import EVERY
 from .probe import Probe, failed, judged, passed, unknown
 
@@ -266,10 +266,7 @@ def clock_is_synchronised() -> bool | None:
 
 def _said(*argv: str) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - words of our own
-            argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_SECONDS,
-            env=os.environ | {"LC_ALL": "C"},
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
+        code, output = finished(list(argv), seconds=_SECONDS, environment=os.environ | {"LC_ALL": "C"})
+    except OSError:
         return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+    return output.decode("utf-8", "replace") if code == 0 else ""

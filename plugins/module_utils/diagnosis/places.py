@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..process import finished
 from . import wire
 from .probe import HOST
 
@@ -110,11 +110,8 @@ def ask(place: Place, questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     argv = [*place.prefix, sys.executable, "-I", "-"]
     seconds = max(one["timeout"] for one in questions) + _SPARE_SECONDS
     try:
-        done = subprocess.run(  # noqa: S603 - words of our own
-            argv, input=script.encode(), capture_output=True, check=False, timeout=seconds
-        )
-        answers = json.loads(done.stdout)
-    except subprocess.TimeoutExpired:
+        answers = json.loads(finished(argv, given=script.encode(), seconds=seconds)[1])
+    except TimeoutError:
         return _unasked(questions, f"the questions did not end within {seconds:g} s")
     except (OSError, ValueError) as error:
         return _unasked(questions, f"they could not be asked: {type(error).__name__}")

@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from ..http_probe import printable
+from ..postgres.server import CLIENT, RESERVED
 from .network import answered, latency, no_answer, question, wrong_answer
 from .probe import Probe, failed, judged, passed, unknown
 
@@ -46,16 +47,12 @@ _LOGIN_WORDS = {
     "is starting up": "starting",
     "recovery": "starting",
 }
-# Of sessions that a user may not see, also what they are is hidden; those of users have a database and a user.
-_CLIENT = (
-    "coalesce(backend_type, CASE WHEN datid IS NOT NULL AND usesysid IS NOT NULL THEN 'client backend' END) "
-    "= 'client backend' AND pid <> pg_backend_pid()"
-)
+_OTHERS = f"{CLIENT} AND pid <> pg_backend_pid()"
 # Each gives one row. A user without pg_read_all_stats sees only its own sessions in full; the others are counted.
 _QUERIES = {
     "server": (
         "SELECT pg_is_in_recovery(), current_setting('max_connections')::int, "
-        "current_setting('superuser_reserved_connections')::int, "
+        f"{RESERVED}, "
         "(SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'), "
         "age(datfrozenxid), datconnlimit, (SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user) "
         "FROM pg_database WHERE datname = current_database()"
@@ -65,11 +62,11 @@ _QUERIES = {
         "count(*) FILTER (WHERE usename = session_user), "
         "count(*) FILTER (WHERE state LIKE 'idle in transaction%'), "
         "count(*) FILTER (WHERE query = '<insufficient privilege>') FROM pg_stat_activity "
-        f"WHERE {_CLIENT}"
+        f"WHERE {_OTHERS}"
     ),
     "holder": (
         "SELECT usename, application_name, client_addr::text, state, count(*) FROM pg_stat_activity "
-        f"WHERE {_CLIENT} "
+        f"WHERE {_OTHERS} "
         "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 1"
     ),
     "waiting": (
@@ -83,7 +80,7 @@ _QUERIES = {
     "transaction": (
         "SELECT pid, usename, application_name, state, "
         "extract(epoch FROM clock_timestamp() - xact_start)::float8 FROM pg_stat_activity "
-        f"WHERE {_CLIENT} AND xact_start IS NOT NULL "
+        f"WHERE {_OTHERS} AND xact_start IS NOT NULL "
         "AND application_name NOT IN ('pg_dump', 'pg_dumpall', 'pg_basebackup') ORDER BY xact_start LIMIT 1"
     ),
     "prepared": (

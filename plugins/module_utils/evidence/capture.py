@@ -178,7 +178,12 @@ def _needed(items: Iterable[Item], limits: Limits, taken: int) -> int:
 
 def _planned(group: str, items: Iterable[Item], limits: Limits) -> dict[str, Any]:
     mine = [one for one in items if one.group == group]
-    return {"name": group, "items": len(mine), "files": 0, "bytes": sum(min(one.estimate, limits.item) for one in mine)}
+    return {
+        "name": group,
+        "item_count": len(mine),
+        "files": 0,
+        "bytes": sum(min(one.estimate, limits.item) for one in mine),
+    }
 
 
 # --- taking ----------------------------------------------------------------------------------------------------------
@@ -311,7 +316,7 @@ def _result(store: Store, state: str, *, changed: bool) -> dict[str, Any]:
         mine = [line for line in lines if line["group"] == group]
         files = [file for line in mine for file in line["files"]]
         if mine:
-            groups.append({"name": group, "items": len(mine), "files": len(files),
+            groups.append({"name": group, "item_count": len(mine), "files": len(files),
                            "bytes": sum(file["bytes"] for file in files)})  # fmt: skip
     lacking = manifest.not_taken(store)
     return {

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from typing import IO, TYPE_CHECKING
 
+from ..process import started
 from .item import CHUNK, MISSING, REFUSED, NotTaken
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def command_chunks(
         raise NotTaken(MISSING, f"the command {argv[0]} is not on this host")
     variables = {**os.environ, "LC_ALL": "C", "PATH": search_path(), **(environment or {})}
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(  # noqa: S603 - a list of words
-            ["timeout", "--kill-after=5", str(seconds), *argv],  # noqa: S607 - of coreutils, as everywhere
+        process = started(
+            ["timeout", "--kill-after=5", str(seconds), *argv],  # of coreutils, as everywhere
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=variables, cwd=cwd,
             bufsize=0,  # else a read waits for a full chunk
             start_new_session=True,

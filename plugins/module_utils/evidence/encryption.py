@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import RollbackError
 from ..http_probe import printable
+from ..process import started
 from ..whole_file import write_whole
 from .command import search_path
 from .host import open_untouched
@@ -219,7 +220,7 @@ def _running(tool: str, key: str, output: IO[bytes]) -> Iterator[_Running]:
         gpg = ["gpg", "--homedir", home, "--no-options", "--batch", "--no-tty", "--no-autostart", "--trust-model",
                "always", "--recipient-file", key, "--encrypt", "--output", "-"]  # fmt: skip
         argv = gpg if tool == "gpg" else ["age", "--encrypt", "--recipients-file", key]
-        process = subprocess.Popen(  # noqa: S603 - a list of words
+        process = started(
             argv, stdin=subprocess.PIPE, stdout=output, stderr=errors, env={**os.environ, "PATH": search_path()}
         )
         if process.stdin is None:

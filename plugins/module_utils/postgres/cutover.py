@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RollbackError
 from .connection import PSYCOPG2_IMPORT_ERROR, message
 from .names import write_mark
-from .server import set_comment
+from .server import set_comment, tell_to_end
 
 if PSYCOPG2_IMPORT_ERROR is None:
     import psycopg2
@@ -68,9 +68,6 @@ BEGIN
   {renames}
   PERFORM set_config('usdx_rollback.ended', ended::text, false);
 END $usdx_rollback$"""
-_TERMINATE = (
-    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = ANY (%s) AND pid <> pg_backend_pid()"
-)
 
 
 @dataclass(frozen=True)
@@ -211,15 +208,15 @@ def end_sessions(cursor: Any, names: list[str], seconds: float) -> int:
     deadline = time.monotonic() + seconds
     most = 0
     while True:
-        cursor.execute(_TERMINATE, (names,))
-        left = int(cursor.fetchone()[0])
+        left = tell_to_end(cursor, names)
         most = max(most, left)
         if left == 0:
             return most
         if time.monotonic() > deadline:
             raise RollbackError(
                 f"{left} sessions on {names[0]} did not end within {seconds} s. The live database is as it was.",
-                "Look at them in pg_stat_activity, end what they do, then run again.",
+                "Look at them in pg_stat_activity, end what they do, then run again. Only a superuser may end the "
+                "sessions of a superuser.",
             )
         time.sleep(0.002)
 

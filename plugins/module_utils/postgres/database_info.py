@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RollbackError
 from .connection import PSYCOPG2_IMPORT_ERROR, Login, message
 from .dump_command import DumpCommand, DumpFailed, find_command, running_dump
+from .options import login_of
 from .preflight import find_live
 from .reader import open_backup
 from .schema import Schema, differences, fingerprint, schema_of
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _UNTOUCHED = "Nothing was changed."
+
+
+def database_info_as_asked(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the options of the module ask for, which say how to log in, too."""
+    return database_info(options, login_of)
 
 
 def database_info(given: dict[str, Any], login_of: Callable[[dict[str, Any]], tuple[Login, str]]) -> dict[str, Any]:

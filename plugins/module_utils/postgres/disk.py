@@ -25,6 +25,8 @@ _UNSEEN = 8 << 20  # bytes that may be sent before the first look
 # Bytes written per byte sent: a row of wide text is written once to its table and once to the log, one with a small
 # number takes more than ten times its text (https://www.postgresql.org/docs/current/storage-page-layout.html).
 _GUESSED_GROWTH, _LEAST_GROWTH = 16.0, 2.0
+# Images of Postgres name the directory in PGDATA; the lock file says that a server runs there.
+_DATA_DIRECTORY = 'test -f "$PGDATA/postmaster.pid" && printf %s "$PGDATA"'
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,16 @@ class _Watch:
             self._growth = growth
         pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, least / _FASTEST))
         return pause, max(_UNSEEN / 4, least / 4 / self._growth)
+
+
+def data_directory(container: str, docker_host: str | None) -> str:
+    """Return where the server in a container keeps its data; it does not tell that every role. Empty if not known."""
+    try:
+        found: Any = connect_docker(docker_host).containers.get(container)
+        code, output = found.exec_run(["sh", "-c", _DATA_DIRECTORY])
+    except API_ERRORS:
+        return ""
+    return output.decode("utf-8", "surrogateescape") if code == 0 else ""
 
 
 def _nearly_full(directory: str, room: Room) -> RollbackError:

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Finds a pg_dump that fits the server and runs it; its output is streamed to a file descriptor of ours.
 
-The one place that needs ``subprocess``: a runner that returns the output as text would keep the whole dump in memory,
-and would let it go through a terminal's hands. The password is never in argv or in an environment of this host.
+The password is never in argv or in an environment of this host.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RollbackError
+from ..process import finished, started
 from .connection import PSYCOPG2_IMPORT_ERROR, Login
 
 if PSYCOPG2_IMPORT_ERROR is None:
@@ -76,14 +76,11 @@ def find_command(server_version: int, container: str, docker_host: str | None) -
 
 def _look(argv: list[str], *, inside: bool) -> DumpCommand | None:
     try:
-        done = subprocess.run(  # noqa: S603 - a list of words
-            [*argv, "--version"], check=False, capture_output=True, text=True, timeout=60, env=_environment(),
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
+        code, output = finished([*argv, "--version"], seconds=60, environment=_environment())
+    except OSError:
         return None
-    match = _VERSION.search(done.stdout)
-    return DumpCommand(argv, match[1], int(match[2]), inside) if match and not done.returncode else None
+    match = _VERSION.search(output.decode("utf-8", "replace"))
+    return DumpCommand(argv, match[1], int(match[2]), inside) if match and not code else None
 
 
 def _environment() -> dict[str, str]:
@@ -119,7 +116,7 @@ def running_dump(  # noqa: PLR0913, PLR0917 - what is run, where, and how long
         _password_file(login.password, inside=command.inside) as (environment, passed),
         tempfile.TemporaryFile() as told,
     ):
-        process = subprocess.Popen(  # noqa: S603 - a list of words
+        process = started(
             [*start, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, env=environment,
             pass_fds=passed, start_new_session=True,
         )  # fmt: skip

@@ -50,7 +50,8 @@ _CONSTRAINED = "SELECT unnest(ARRAY[conrelid, confrelid])::regclass::text FROM p
 
 # What to do about the errors that a load meets most, by SQLSTATE (appendix A of the Postgres documentation).
 _WAY_OUT = {
-    "42501": "Log in as a superuser, or make the dump without what only a superuser may create.",
+    "42501": "Log in as a superuser, or make the dump without what only a superuser may create, and with --no-owner "
+    "and --no-acl where something belongs to other roles.",
     "53100": "Free space on the disk of the server, then run again.",
     "42704": "Create the role or object that is named, or make the dump with --no-owner and --no-acl, then run again.",
     "58P01": "Install the extension's files on the server, then run again.",
@@ -172,12 +173,15 @@ class Loader:
         self._note(event.entry)
         self._copy_start = event
         self._copy = len(self._copies)
+        self._in_order = self._is_constrained(_text(target(event.sql)))
+        if self._in_order:
+            self._workers.drain()
+
+    def _is_constrained(self, table: str) -> bool:
         if self._constrained is None:
             self._cursor.execute(_CONSTRAINED)
             self._constrained = {row[0] for row in self._cursor.fetchall()}
-        self._in_order = _text(target(event.sql)) in self._constrained
-        if self._in_order:
-            self._workers.drain()
+        return table in self._constrained
 
     def _note(self, entry: Entry | None) -> None:
         if entry is not None and entry is not self._entry:
@@ -228,10 +232,15 @@ class Loader:
 
     def _flush_inserts(self) -> None:
         if self._inserts:
+            in_order = self._is_constrained(self._insert_table)
+            if in_order:
+                self._workers.drain()
             self._before_sending(self._insert_bytes)
             label = f"rows of {self._insert_table}"
             session = len(self._workers.session)
             self._workers.put(Batch(tuple(self._inserts), label, session, table=self._insert_table))
+            if in_order:
+                self._workers.drain()
         self._inserts = []
         self._insert_bytes = 0
 

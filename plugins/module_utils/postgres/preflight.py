@@ -18,8 +18,14 @@ OLDEST_SERVER = 13
 _PREPARED = "SELECT string_agg(gid || ' of ' || owner, ', ') FROM pg_prepared_xacts WHERE database = %s"
 _SLOTS = "SELECT string_agg(slot_name, ', ') FROM pg_replication_slots WHERE database = %s"
 SUBSCRIPTIONS = "SELECT string_agg(subname, ', ') FROM pg_subscription WHERE subdbid = %s"
-_MAY_BE_OWNER = (
-    "SELECT rolcreatedb AND pg_has_role(session_user, %s, 'MEMBER') FROM pg_roles WHERE rolname = session_user"
+# Whoever only may become the owner (NOINHERIT) could make a database for it, but neither rename nor drop that.
+_MAY_BE_OWNER = """
+  SELECT rolcreatedb AND pg_has_role(session_user, %s, 'USAGE') AND pg_has_role(session_user, %s, %s)
+  FROM pg_roles WHERE rolname = session_user"""
+_SET_SINCE = 160000  # before, every member may SET ROLE
+_FENCED = (
+    "The login role is no superuser: newcomers are refused for some milliseconds while the names change, for some "
+    "tenths of a second when autovacuum is at work there."
 )
 
 
@@ -48,21 +54,23 @@ def check_server(cursor: Any, live: Database, jobs: int, *, allow_replication: b
     if version < OLDEST_SERVER:
         raise _refusal(f"The server has version {version}", f"{OLDEST_SERVER} or later is needed")
     superuser = is_superuser(cursor)
-    if not superuser and not one_value(cursor, _MAY_BE_OWNER, (live.owner,)):
+    right_to_be = "SET" if cursor.connection.server_version >= _SET_SINCE else "MEMBER"
+    if not superuser and not one_value(cursor, _MAY_BE_OWNER, (live.owner, live.owner, right_to_be)):
         raise _refusal(
             f"The login role may not create and rename databases of {live.owner}",
-            f"log in as a superuser, or as a member of {live.owner} with CREATEDB",
+            f"log in as a superuser, or with CREATEDB as {live.owner} or a member of it that inherits its rights and "
+            "may SET ROLE to it",
         )
     _check_blockers(cursor, live, allow_replication=allow_replication)
     free = free_connections(cursor)
     if free < jobs + 3:
         raise _refusal(
-            f"The server has {free} connections left, {jobs + 3} are needed",
-            "give fewer jobs, or raise max_connections",
+            f"The server has {free} connections left for the login role, {jobs + 3} are needed",
+            "give fewer jobs, or raise max_connections or the connection limit of the role",
         )
     if superuser:
         return []
-    return ["The login role is no superuser: newcomers are refused for some milliseconds while the names change."]
+    return [_FENCED]
 
 
 def _check_blockers(cursor: Any, live: Database, *, allow_replication: bool) -> None:

@@ -29,6 +29,11 @@ _SUPERUSER = re.compile(
     r"CREATE (EVENT TRIGGER|FOREIGN DATA WRAPPER|PUBLICATION) \S+(?P<publication> FOR (?:ALL TABLES|TABLES IN SCHEMA))?"
 )
 _MISSING_ROLES = "SELECT r FROM unnest(%s::text[]) r WHERE r NOT IN (SELECT rolname FROM pg_roles) ORDER BY 1"
+# Whoever gives an object to a role, or sets what it grants by default, must be a member of it. Who that one role is
+# depends on the database, and the schema that it gets is its own already.
+_STRANGERS = """
+  SELECT r FROM unnest(%s::text[]) r WHERE r <> 'pg_database_owner' AND NOT pg_has_role(session_user, r, 'MEMBER')
+  ORDER BY 1"""
 _EXTENSIONS = """
   SELECT wanted, v.name IS NOT NULL, coalesce(v.superuser AND NOT v.trusted, false)
   FROM unnest(%s::text[]) wanted LEFT JOIN pg_available_extensions e ON e.name = wanted
@@ -40,6 +45,8 @@ class Requirements:
     """What the statements seen so far need."""
 
     roles: set[str] = field(default_factory=set)
+    owners: set[str] = field(default_factory=set)
+    """Those of the roles that get objects, or whose default privileges are set."""
     extensions: set[str] = field(default_factory=set)
     superuser: set[str] = field(default_factory=set)
     """What only a superuser may create, as ``EVENT TRIGGER``."""
@@ -53,6 +60,7 @@ class Requirements:
         for pattern in (_OWNER, _GRANT, _DEFAULTS):
             match = pattern.match(sql)
             self.roles |= {_plain(name) for name in match.groups() if name} if match else set()
+            self.owners |= {_plain(match.group(1))} if match and pattern is not _GRANT else set()
         extension, special = _EXTENSION.match(sql), _SUPERUSER.match(sql)
         if extension:
             self.extensions.add(_plain(extension.group(1)))
@@ -77,6 +85,11 @@ class Requirements:
         special += [kind.lower() for kind in sorted(self.superuser)]
         if special:
             raise _refusal("holds what only a superuser may create", special, "Log in as a superuser")
+        cursor.execute(_STRANGERS, (sorted(self.owners),))
+        strangers = [row[0] for row in cursor.fetchall()]
+        if strangers:
+            raise _refusal("has objects or default privileges of roles that the login role is no member of", strangers,
+                           "Log in as a superuser, or make the dump with --no-owner and --no-acl")  # fmt: skip
 
 
 def _plain(name: str) -> str:

@@ -4,7 +4,8 @@
 
 States of a database, told by the catalog alone: a *side database* has the mark ``loading`` or ``verified``, a *kept
 database* has the mark ``kept`` (or ``undone``) with the object id of the one that took its place. A load that was cut
-off is dropped and done again, never continued: there is no other proof that it is whole.
+off is dropped and done again, never continued: there is no other proof that it is whole. Until it has its mark, a side
+database is known by its name and the connection limit that it was made with.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -23,7 +24,7 @@ from . import difference
 from .carry_over import carry_over_database, carry_over_objects
 from .connection import PSYCOPG2_IMPORT_ERROR, Login, message
 from .cutover import Swap, cut_over, end_sessions, unfence
-from .disk import Disk
+from .disk import Disk, data_directory
 from .dump import CopyEnd, CopyStart, Statement
 from .history import mark_of_displaced, undone_by, way_back
 from .loader import Loader
@@ -60,7 +61,6 @@ from .statements import classify, target
 if PSYCOPG2_IMPORT_ERROR is None:
     import psycopg2
     import psycopg2.errors
-    from psycopg2.extensions import quote_ident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,11 +72,6 @@ _TABLES = """
   ORDER BY 1"""
 _TABLESPACE = "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = %s"
 _COUNT_LIMIT = "20s"
-# A copy is whole, and without a mark, when the server has made it and the client is gone: its name is noted before.
-_NOTE = "usdx_rollback.copy"
-_NOTED_COPY = """
-  SELECT split_part(entry, '=', 2) FROM pg_db_role_setting, unnest(setconfig) AS entry
-  WHERE setdatabase = %s AND setrole = 0 AND entry LIKE %s"""
 _SWITCHES_EVENT_TRIGGERS = 170000
 
 
@@ -203,21 +198,10 @@ class _Restore:
         own = [one for one in found.values() if one.mark.get("database") == live.name]
         own.sort(key=lambda one: str(one.mark.get("at", "")), reverse=True)
         sides = [one for one in own if one.mark.get("kind") == "side"]
-        sides += [one for one in found.values() if self._never_marked(live, one)]
+        # The run that made one may have been killed before it could mark it.
+        unmarked = (one for one in found.values() if not one.comment and is_side_name(live.name, one.name))
+        sides += [one for one in unmarked if one.newborn or one.invalid]
         return _Situation(live, sides, [one for one in own if one.mark.get("kind") in ("kept", "undone")])
-
-    def _never_marked(self, live: Database, one: Database) -> bool:
-        """Say whether a run made this database and was killed before it could mark it.
-
-        It has no comment and no table; or it is a copy, whose name was noted on the live database before.
-        """
-        if one.comment or not is_side_name(live.name, one.name):
-            return False
-        if one.invalid or one.name == one_value(self.cursor, _NOTED_COPY, (live.oid, f"{_NOTE}=%")):
-            return True
-        with self.options.login.cursor(one.name) as cursor:
-            cursor.execute(_TABLES)
-            return cursor.fetchone() is None
 
     def connect(self, database: str) -> Any:
         return self.options.login.connect(database)
@@ -330,6 +314,8 @@ def _disk(run: _Restore, live: Database) -> Disk:
     """Return the disk on which the side database will be, which is that of the live one, and that of the log."""
     place = one_value(run.cursor, _TABLESPACE, (live.tablespace,))
     log = one_value(run.cursor, "SELECT setting FROM pg_settings WHERE name = 'data_directory'")
+    if not log and run.options.container:
+        log = data_directory(run.options.container, run.options.docker_host or None)
     local = run.options.login.host.startswith("/") or run.options.login.host in ("localhost", "127.0.0.1", "::1")
     return Disk(
         run.options.container, [place or log or "", log or ""], local=local,
@@ -442,7 +428,7 @@ def _count(run: _Restore, cursor: Any, name: str, estimate: int) -> int:
 
 def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, dict[str, Any]]:
     """Make and load the side database, prove it, and mark it as verified. On any failure it is dropped again."""
-    _drop_leftovers(run, situation.sides, situation.live)
+    _drop_leftovers(run, situation.sides)
     name = side_database(situation.live.name, secrets.token_hex(4))
     mark = {"kind": "side", "database": situation.live.name, "at": _now(), "run_id": run.options.run_id}
     with _dropped_on_failure(run, name, situation.live.name):
@@ -467,12 +453,10 @@ def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, di
     return databases(run.cursor)[name], facts
 
 
-def _drop_leftovers(run: _Restore, leftovers: list[Database], live: Database) -> None:
+def _drop_leftovers(run: _Restore, leftovers: list[Database]) -> None:
     """Drop what an earlier run left unfinished; the lock is ours, so nobody works on it."""
     for leftover in leftovers:
         drop_side_database(run.cursor, run.options.login, leftover.name)
-    if one_value(run.cursor, _NOTED_COPY, (live.oid, f"{_NOTE}=%")):
-        _forget_copy(run, live)
 
 
 def _fill(run: _Restore, live: Database, name: str, size: int) -> dict[str, Any]:
@@ -583,14 +567,13 @@ def _copied(run: _Restore) -> dict[str, Any]:
     if run.check:
         texts = difference.of_copy(live.name, kept_database(live.name, _now()))
         return _result(run, changed=True, situation=situation, bytes=size, diff=texts)
-    _drop_leftovers(run, [one for one in situation.sides if one.mark.get("state") != "verified"], live)
+    _drop_leftovers(run, [one for one in situation.sides if one.mark.get("state") != "verified"])
     name = side_database(live.name, secrets.token_hex(4))
     mark = {"kind": "side", "database": live.name, "at": _now(), "run_id": run.options.run_id, "state": "copying"}
     with _dropped_on_failure(run, name, live.name):
         run.progress.begin("copy")
-        with _noted_copy(run, live, name):
-            _copy(run, live, name)
-            set_comment(run.cursor, name, write_mark(**mark))
+        _copy(run, live, name)
+        set_comment(run.cursor, name, write_mark(**mark))
         run.warnings += carry_over_database(run.cursor, live, databases(run.cursor)[name])
         run.progress.end()
     facts = _swap_in(run, situation, databases(run.cursor)[name], copied=True)
@@ -598,29 +581,12 @@ def _copied(run: _Restore) -> dict[str, Any]:
     return _result(run, changed=True, situation=situation, bytes=size, **facts)
 
 
-@contextmanager
-def _noted_copy(run: _Restore, live: Database, name: str) -> Iterator[None]:
-    """Note the name of a copy on the live database until the copy has its mark, or is known to have failed."""
-    run.cursor.execute(f"ALTER DATABASE {quote_ident(live.name, run.cursor)} SET {_NOTE} = %s", (name,))
-    try:
-        yield
-    except BaseException:
-        with suppress(psycopg2.Error):  # a connection that broke: the next run forgets the note
-            _forget_copy(run, live)
-        raise
-    _forget_copy(run, live)
-
-
-def _forget_copy(run: _Restore, live: Database) -> None:
-    run.cursor.execute(f"ALTER DATABASE {quote_ident(live.name, run.cursor)} RESET {_NOTE}")
-
-
 def _copy(run: _Restore, live: Database, name: str) -> None:
     """Copy the live database; the server refuses while anybody else is on it, so sessions are ended before each try."""
     statement = copy_statement(name, live, run.cursor)
     deadline = time.monotonic() + run.options.cutover_timeout
     while True:
-        end_sessions(run.cursor, [live.name], run.options.cutover_timeout)
+        _end_sessions(run, live)
         try:
             run.cursor.execute(statement)
         except psycopg2.errors.ObjectInUse as error:
@@ -631,6 +597,19 @@ def _copy(run: _Restore, live: Database, name: str) -> None:
                 ) from error
         else:
             return
+
+
+def _end_sessions(run: _Restore, live: Database) -> None:
+    try:
+        end_sessions(run.cursor, [live.name], run.options.cutover_timeout)
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise RollbackError(
+            f"{live.name} cannot be copied while others are on it, and the login role may not end their sessions: "
+            f"{message(error)} (SQLSTATE {error.pgcode}).",
+            "Stop what uses it (look at pg_stat_activity), or log in as a superuser, or grant the login role "
+            "pg_signal_backend, which ends the sessions of all but superusers. Then run again.",
+            sqlstate=error.pgcode,
+        ) from error
 
 
 # -- undone, cleaned ---------------------------------------------------------------------------------------------------

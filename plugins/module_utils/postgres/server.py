@@ -14,6 +14,7 @@ from .names import read_mark
 
 if PSYCOPG2_IMPORT_ERROR is None:
     import psycopg2
+    import psycopg2.errors
     from psycopg2.extensions import quote_ident
 
 if TYPE_CHECKING:
@@ -27,20 +28,43 @@ _DATABASES = """
   FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace"""
 _STRATEGIES_SINCE = 150000
 _INVALID = -2  # datconnlimit of a database whose DROP was interrupted
+# The connection limit that a database is made with. It says from the first moment on that a run made it, when there can
+# be no comment yet. Nobody meets a limit this high, and that of the live database is carried over later.
+_NEWBORN = 2_011_764_517
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 # The key of the advisory lock; all runs take it in the same maintenance database, because it counts per database.
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('usdx.rollback'), hashtext(%s))"
+# Of a session of another role a login without special rights sees neither.
 _HOLDER = """
-  SELECT a.pid, coalesce(host(a.client_addr), 'local'),
-         to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+  SELECT a.pid, CASE WHEN a.backend_start IS NULL THEN 'unknown' ELSE coalesce(host(a.client_addr), 'local') END,
+         coalesce(to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'unknown')
   FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
   WHERE l.locktype = 'advisory' AND l.granted AND l.classid = hashtext('usdx.rollback')::oid
     AND l.objid = hashtext(%s)::oid
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
-_USED = """
-  SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"""
-
+# Of sessions that a role may not see, also what they are is hidden; those of users have a database and a user.
+CLIENT = (
+    "coalesce(backend_type, CASE WHEN datid IS NOT NULL AND usesysid IS NOT NULL THEN 'client backend' END) "
+    "= 'client backend'"
+)
+# reserved_connections is there from version 16 on.
+RESERVED = (
+    "current_setting('superuser_reserved_connections')::int "
+    "+ coalesce(current_setting('reserved_connections', true)::int, 0)"
+)
+_FREE = f"""
+  SELECT least(current_setting('max_connections')::int - ({RESERVED}) - count(*),
+               (SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user AND rolconnlimit >= 0 AND NOT rolsuper)
+               - count(*) FILTER (WHERE usename = session_user))
+  FROM pg_stat_activity WHERE {CLIENT}"""
+# A worker of autovacuum has no user. Only a superuser may end it; for others the server does, before it renames, copies
+# or drops a database. A session of a superuser may be ended by superusers only; for others it counts until it ends.
+_END = """
+  SELECT count(CASE WHEN rolsuper AND NOT current_setting('is_superuser')::boolean THEN false
+                    ELSE pg_terminate_backend(pid) END)
+  FROM pg_stat_activity LEFT JOIN pg_roles ON pg_roles.oid = usesysid
+  WHERE datname = ANY (%s) AND pid <> pg_backend_pid()
+    AND (usesysid IS NOT NULL OR current_setting('is_superuser')::boolean)"""
 
 _SUBSCRIPTION_ENDS = """
   SELECT format(unnest(ARRAY['ALTER SUBSCRIPTION %1$I DISABLE', 'ALTER SUBSCRIPTION %1$I SET (slot_name = NONE)',
@@ -79,6 +103,11 @@ class Database:
         """Whether a DROP of it was interrupted: nobody can connect, and it can only be dropped again."""
         return int(self.facts["datconnlimit"]) == _INVALID
 
+    @property
+    def newborn(self) -> bool:
+        """Whether a run made it and has carried nothing over to it yet."""
+        return int(self.facts["datconnlimit"]) == _NEWBORN
+
 
 def databases(cursor: Any) -> dict[str, Database]:
     """Return all databases of the server by name."""
@@ -99,6 +128,7 @@ def create_statement(name: str, model: Database, cursor: Any) -> str:
     facts = model.facts
     provider = _PROVIDERS[facts.get("datlocprovider", "c")]
     options = {
+        "TEMPLATE": "template0",
         "OWNER": quote_ident(model.owner, cursor),
         "ENCODING": _literal(model.encoding),
         "LC_COLLATE": _literal(facts["datcollate"]),
@@ -113,8 +143,7 @@ def create_statement(name: str, model: Database, cursor: Any) -> str:
         options["ICU_LOCALE" if provider == "icu" else "BUILTIN_LOCALE"] = _literal(locale)
     if facts.get("daticurules"):
         options["ICU_RULES"] = _literal(facts["daticurules"])
-    words = " ".join(f"{key} = {value}" for key, value in options.items())
-    return f"CREATE DATABASE {quote_ident(name, cursor)} TEMPLATE = template0 {words}"
+    return _create(name, options, cursor)
 
 
 def copy_statement(name: str, model: Database, cursor: Any) -> str:
@@ -123,14 +152,32 @@ def copy_statement(name: str, model: Database, cursor: Any) -> str:
     Files are copied where the server can (since 15), because otherwise every page goes through the write-ahead log:
     https://www.postgresql.org/docs/current/sql-createdatabase.html
     """
-    strategy = " STRATEGY = file_copy" if cursor.connection.server_version >= _STRATEGIES_SINCE else ""
-    owner, template = quote_ident(model.owner, cursor), quote_ident(model.name, cursor)
-    return f"CREATE DATABASE {quote_ident(name, cursor)} TEMPLATE = {template} OWNER = {owner}{strategy}"
+    options = {"TEMPLATE": quote_ident(model.name, cursor), "OWNER": quote_ident(model.owner, cursor)}
+    if cursor.connection.server_version >= _STRATEGIES_SINCE:
+        options["STRATEGY"] = "file_copy"
+    return _create(name, options, cursor)
+
+
+def _create(name: str, options: dict[str, str], cursor: Any) -> str:
+    words = " ".join(f"{key} = {value}" for key, value in options.items())
+    return f"CREATE DATABASE {quote_ident(name, cursor)} {words} CONNECTION LIMIT = {_NEWBORN}"
+
+
+def tell_to_end(cursor: Any, names: list[str]) -> int:
+    """Tell the sessions on these databases to end; return how many there were."""
+    cursor.execute(_END, (names,))
+    return int(cursor.fetchone()[0])
 
 
 def drop_database(cursor: Any, name: str) -> None:
     """Drop a database whoever is on it, also one whose DROP was interrupted before."""
-    cursor.execute(f"DROP DATABASE IF EXISTS {quote_ident(name, cursor)} WITH (FORCE)")
+    statement = f"DROP DATABASE IF EXISTS {quote_ident(name, cursor)}"
+    try:
+        cursor.execute(f"{statement} WITH (FORCE)")
+    except psycopg2.errors.InsufficientPrivilege:
+        # FORCE needs the right to end each session, also a worker of autovacuum; a plain DROP ends that one by itself.
+        tell_to_end(cursor, [name])
+        cursor.execute(statement)
 
 
 def drop_side_database(cursor: Any, login: Login, name: str) -> None:
@@ -139,7 +186,7 @@ def drop_side_database(cursor: Any, login: Login, name: str) -> None:
     DROP DATABASE begins with a checkpoint, which fails on a full disk and leaves the database as it is. DROP TABLE
     frees its space without one. A subscription that came with the dump refuses the DROP of its database.
     """
-    cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+    tell_to_end(cursor, [name])
     with suppress(RollbackError, psycopg2.Error), login.cursor(name) as inside:  # else the DROP itself says why not
         inside.execute("SET lock_timeout = '5s'")
         for query in (_SUBSCRIPTION_ENDS, _LARGE_TABLE_ENDS):
@@ -171,8 +218,8 @@ def take_lock(cursor: Any, database: str) -> None:
 
 
 def free_connections(cursor: Any) -> int:
-    """Return how many more connections the server takes from users without special rights."""
-    cursor.execute(_USED)
+    """Return how many more connections the server takes from the login role, without those it reserves."""
+    cursor.execute(_FREE)
     return int(cursor.fetchone()[0])
 
 

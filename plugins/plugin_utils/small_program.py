@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: usdx.rollback contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The logic of a module on a managed host, without what makes a module slow to start.
+
+A module brings Ansible's own code along, which Python compiles anew on each call: several times what it takes to append
+a line to a file. So the logic is sent by itself, as one program that Python reads from its standard input, and does the
+same. Where that is not possible the module is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+from ansible.plugins.action import ActionBase
+from ansible_collections.usdx.rollback.plugins.module_utils.border import plain
+
+_UTILITIES = "ansible_collections.usdx.rollback.plugins.module_utils"
+# What is imported for types only is indented.
+_IMPORT = re.compile(r"^from (\.+)([\w.]*) import (\([^)]*\)|.+)", re.MULTILINE)
+# Before the first of them nothing has been done; the second says what was. Neither is part of what a login prints.
+_BEGUN, _DONE = "usdx.rollback program begun", "usdx.rollback program done "
+_PROGRAM = """
+import sys
+sys.path[:] = [place for place in sys.path if place]  # nothing is imported from where it happens to be
+import json, os, types
+package, sources, function, arguments, paths, runs_commands = json.loads({told!r})
+sys.modules[package] = types.ModuleType(package)
+sys.modules[package].__path__ = []
+for name, source in sources:
+    parent = (package + "." + name).rpartition(".")[0]
+    if parent not in sys.modules:
+        sys.modules[parent] = types.ModuleType(parent)
+        sys.modules[parent].__path__ = []
+    module = sys.modules[package + "." + name] = types.ModuleType(package + "." + name)
+    module.__package__ = parent
+    exec(compile(source, name + ".py", "exec"), module.__dict__)
+options = arguments.get("options", arguments)
+for name in paths:
+    if options.get(name) is not None:
+        options[name] = os.path.expanduser(os.path.expandvars(options[name]))
+if runs_commands:
+    arguments["run"] = sys.modules[package + ".process"].run
+print({begun!r}, flush=True)
+try:
+    result = getattr(sys.modules[package + "." + function[0]], function[1])(**arguments)
+except sys.modules[package + ".errors"].RollbackError as error:
+    result = dict(error.facts, failed=True, msg=error.msg, next_step=error.next_step)
+print({done!r} + json.dumps(result, default=str))
+"""
+
+
+class SmallProgram:
+    """A function of module_utils with the files that it needs.
+
+    A function that runs commands gets ``run`` of ``process`` as an argument.
+    """
+
+    def __init__(self, function: str, *, runs_commands: bool = False, packages: bool = False) -> None:
+        """Read the files: best while a plugin is loaded, for a task's own process keeps nothing for the next one.
+
+        ``function`` is ``FILE.NAME`` or ``FOLDER.FILE.NAME``; ``packages`` says that it needs more than the standard
+        library.
+        """
+        self._function = function.rpartition(".")[::2]
+        self.python_options = "-" if packages else "-I -S -"
+        self._sources: dict[str, str] = {}
+        self._runs_commands = runs_commands
+        for name in ("errors", *["process"] * runs_commands, self._function[0]):
+            self._add(name)
+
+    def _add(self, name: str) -> None:
+        """Add a file after those that it imports."""
+        if name in self._sources:
+            return
+        module = importlib.import_module(f"{_UTILITIES}.{name}")
+        source = Path(str(module.__file__)).read_text(encoding="utf-8")
+        folders = name.split(".")
+        for dots, file, names in _IMPORT.findall(source):
+            folder = folders[: len(folders) - len(dots)]
+            for needed in [file] if file else re.findall(r"(\w+)(?: as \w+)?", names):
+                self._add(".".join([*folder, needed]))
+        self._sources[name] = source
+
+    def text(self, arguments: dict[str, Any], paths: list[str]) -> str:
+        """Return the program that calls the function with these arguments, all of which JSON can hold.
+
+        ``paths`` are the names of those that are paths: in them ``~`` and variables mean what they mean on the host.
+        """
+        told = json.dumps(
+            ["usdx_rollback", list(self._sources.items()), self._function, arguments, paths, self._runs_commands]
+        )
+        return _PROGRAM.format(told=told, begun=_BEGUN, done=_DONE)
+
+
+class WithProgram(ActionBase):
+    """An action plugin that sends the small program of its module where it can, and calls the module elsewhere.
+
+    That is so without pipelining, for wrong options, and where the Python of the host is not known: not yet, or because
+    a task that is delegated does not name it.
+    """
+
+    _supports_check_mode = True
+    _supports_async = False
+    PROGRAM: SmallProgram
+    ARGUMENTS: dict[str, Any]
+    """The argument spec of the module."""
+    RULES: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    """What else it hands to ``AnsibleModule``."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the result of the module."""
+        super().run(tmp, task_vars)
+        return self.call(dict(self._task.args), task_vars or {})
+
+    def call(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return what the module returns for these arguments."""
+        result = self._by_program(arguments, task_vars)
+        if result is None:
+            result = self._execute_module(module_args=arguments, task_vars=task_vars)
+        return result
+
+    def handed_over(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the function."""
+        return {"options": options, "check": self._task.check_mode}
+
+    def _by_program(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the result, a ``RollbackError`` as a failed one, or ``None``: then nothing was begun."""
+        python = self._python(task_vars)
+        if not python or not self._is_pipelining_enabled("new"):
+            return None
+        paths = [name for name, option in self.ARGUMENTS.items() if option.get("type") == "path"]
+        # A path is one of the host, so it is made whole there.
+        spec = {**self.ARGUMENTS, **{name: {**self.ARGUMENTS[name], "type": "str"} for name in paths}}
+        checked = ArgumentSpecValidator(spec, **self.RULES).validate(arguments)
+        if checked.error_messages:  # which the module says
+            return None
+        environment = self._compute_environment_string()  # type: ignore[no-untyped-call]
+        command = f"{environment} {shlex.quote(python)} {self.PROGRAM.python_options}".strip()
+        program = self.PROGRAM.text(self.handed_over(checked.validated_parameters), paths)
+        answer = self._low_level_execute_command(command, in_data=program.encode())  # type: ignore[no-untyped-call]
+        result = result_of(answer)
+        # As AnsibleModule does: no secret option is shown, whatever quotes it.
+        return result if result is None else remove_values(result, checked._no_log_values)  # noqa: SLF001 - no public name
+
+    def _python(self, task_vars: dict[str, Any]) -> str:
+        """Return the Python of the host, as Ansible has found it or as the inventory names it; else nothing."""
+        delegated = bool(self._task.delegate_to)  # what is known is the Python of the host that delegates
+        known = self._task.vars if delegated else task_vars
+        named = self._templar.template(known.get("ansible_python_interpreter") or "auto")
+        if str(named).startswith("auto"):
+            named = "" if delegated else (task_vars.get("ansible_facts") or {}).get("discovered_interpreter_python")
+        return str(named or "")
+
+
+class OnlyLooks(WithProgram):
+    """One whose function changes nothing, whatever the mode."""
+
+    def handed_over(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the function."""
+        return {"options": options}
+
+
+def result_of(answer: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the result that a program printed, among whatever a login prints; ``None`` when it did not begin."""
+    lines = answer["stdout"].splitlines()
+    results = [line[len(_DONE) :] for line in lines if line.startswith(_DONE)]
+    if results:
+        result: dict[str, Any] = json.loads(results[-1])
+        said: dict[str, Any] = {name: plain(result[name]) for name in ("msg", "next_step") if name in result}
+        if "warnings" in result:
+            said["warnings"] = [plain(warning) for warning in result["warnings"]]
+        return result | said
+    if _BEGUN not in lines:
+        return None
+    words = answer["stderr"].strip().splitlines()
+    return {
+        "failed": True, "rc": answer["rc"], "module_stderr": answer["stderr"],
+        "msg": f"It ended before it was done: {plain(words[-1]) if words else 'no reason given'}. "
+        "What it had done until then is done, and nothing is put back.",
+        "next_step": "Run again, or resume the run: each step looks at what is there first.",
+    }  # fmt: skip
