@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs the module of the same name as a job, shows its progress, and finds a job that an earlier run began."""
+"""Restores as a job, shows its progress, and finds a job that an earlier run began."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ import time
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible.plugins.action import ActionBase
 from ansible_collections.usdx.rollback.plugins.module_utils.journal import duration
+from ansible_collections.usdx.rollback.plugins.modules.pg_safe_restore import ARGUMENTS, RULES
 from ansible_collections.usdx.rollback.plugins.plugin_utils import restore_job
 from ansible_collections.usdx.rollback.plugins.plugin_utils.progress_lines import ProgressLines
 from ansible_collections.usdx.rollback.plugins.plugin_utils.screen import show
+from ansible_collections.usdx.rollback.plugins.plugin_utils.small_program import (
+    JobFile,
+    SmallProgram,
+    WithProgram,
+    has_begun,
+)
 
 # Seconds. Ansible kills a job at its limit. A load of terabytes takes days; the limit only ends what hangs for ever.
 LIMIT = 7 * 24 * 3600
@@ -22,34 +28,37 @@ PATIENCE = 60  # for a connection that breaks while the load goes on
 PAUSE = 2
 
 
-class ActionModule(ActionBase):
-    """Progress on the screen for the states that take long; everything else goes to the module as it is."""
+class ActionModule(WithProgram):
+    """Progress on the screen for the states that take long; all others are a call like any other."""
 
     _supports_async = True
-    _supports_check_mode = True
+    PROGRAM = SmallProgram("postgres.restore.restore_as_asked", packages=True)
+    ARGUMENTS = ARGUMENTS
+    RULES = RULES
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the result of the module."""
-        super().run(tmp, task_vars)
-        self._task_vars = task_vars or {}
+    def handed_over(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the function."""
+        return {"options": options, "check": self._task.check_mode, "diff": self._task.diff}
+
+    def call(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return what the module returns for these arguments."""
+        self._task_vars = task_vars
         self._controller = os.getppid()
-        if not self._takes_long():
-            return self._plainly()
-        directory = self._remote_expand_user(self.get_shell_option("async_dir", default="~/.ansible_async"))
-        listed = restore_job.read_directory(
-            self._ask(restore_job.directory_command(directory, str(self._task.args.get("backup", ""))))
-        )
-        if listed is None:  # no directory for jobs: a restore must not fail because nobody can watch it
-            return self._plainly()
+        if self._task.async_val:
+            return self._module(wrap_async=True)
+        listed = None
+        if self._takes_long():
+            directory = self._remote_expand_user(self.get_shell_option("async_dir", default="~/.ansible_async"))
+            listed = restore_job.read_directory(
+                self._ask(restore_job.directory_command(directory, str(arguments.get("backup", ""))))
+            )
+        if listed is None:  # also without a directory for jobs: a restore must not fail because nobody can watch it
+            return super().call(arguments, task_vars)
         return self._as_job(directory, listed)
 
     def _takes_long(self) -> bool:
         asked = self._task.args.get("state", "restored") in ("restored", "verified")
-        by_user = self._task.async_val or self._task.args.get("progress_file")
-        return asked and not by_user and not self._connection.always_pipeline_modules
-
-    def _plainly(self) -> dict[str, Any]:
-        return self._module(wrap_async=bool(self._task.async_val))
+        return asked and not self._task.args.get("progress_file") and not self._connection.always_pipeline_modules
 
     def _module(self, **given: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of Ansible
         result: dict[str, Any] = self._execute_module(task_vars=self._task_vars, **given)
@@ -83,8 +92,13 @@ class ActionModule(ActionBase):
         return None
 
     def _start(self, directory: str, progress: str) -> restore_job.Job | dict[str, Any]:
-        """Start the module as a job; return its result when that failed."""
-        arguments = {**self._task.args, "progress_file": self._connection._shell.join_path(directory, progress)}  # noqa: SLF001
+        """Start the work as a job; return its result when that failed."""
+        place = self._connection._shell.join_path  # noqa: SLF001 - no public name
+        arguments = {**self._task.args, "progress_file": place(directory, progress)}
+        job, words = restore_job.new_job()
+        begun = self.send(arguments, self._task_vars, JobFile(place(directory, job), LIMIT, words))
+        if begun is not None and has_begun(begun):
+            return restore_job.Job(job, progress, there=True)
         self._task.async_val = LIMIT
         try:
             answer = self._module(module_args=arguments, wrap_async=True)
@@ -125,6 +139,9 @@ class ActionModule(ActionBase):
                 time.sleep(PAUSE)
 
     def _read(self, directory: str, job: restore_job.Job) -> dict[str, Any]:
+        result = restore_job.read_result(self._ask(restore_job.result_command(directory, job)))
+        if result is not None:
+            return self.without_secrets(result, self._task.args)
         asked = {"jid": job.name, "mode": "status", "_async_dir": directory}
         return self._module(module_name="ansible.legacy.async_status", module_args=asked)
 

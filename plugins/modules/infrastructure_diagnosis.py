@@ -20,6 +20,12 @@ description:
   - What cannot be found out is C(inconclusive), never C(passed).
   - Connections are made directly, not through a proxy.
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to look, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: It only reads, so it does the same.

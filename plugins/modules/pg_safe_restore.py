@@ -23,8 +23,9 @@ description:
 attributes:
   action:
     support: full
-    description: A plugin on the controller runs the module as a job for V(restored) and V(verified), shows its progress
-      on the screen without C(-v), and finds a job again that a controller which was ended had begun.
+    description: A plugin on the controller sends what is needed to restore, and not the module, where it can. For
+      V(restored) and V(verified) it runs that as a job, shows its progress on the screen without C(-v), and finds a job
+      again that a controller which was ended had begun.
   async:
     support: full
     description: With C(async) the module runs as any other, and nothing is shown.
@@ -344,13 +345,14 @@ next_step:
   returned: on failure
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres import restore
 from ansible_collections.usdx.rollback.plugins.module_utils.postgres.options import (
     LOGIN_ARGUMENTS,
     LOGIN_RULES,
-    login_of,
 )
 
 ARGUMENTS = {
@@ -391,18 +393,17 @@ ARGUMENTS = {
     "undo_of": {"type": "str", "default": ""},
     "progress_file": {"type": "path"},
 }
+RULES: dict[str, Any] = {
+    **LOGIN_RULES,
+    "required_if": [("state", state, ("backup",)) for state in ("restored", "verified")],
+}
 
 
 def main() -> None:
     """Bring the database into the wanted state and exit."""
-    module = AnsibleModule(
-        argument_spec=ARGUMENTS,
-        **LOGIN_RULES,
-        required_if=[("state", state, ("backup",)) for state in ("restored", "verified")],
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, **RULES, supports_check_mode=True)
     check, diff = module.check_mode, module._diff  # noqa: SLF001 - Ansible has no public name for it
-    carry_out(module, lambda: restore.restore(module.params, login_of, check=check, diff=diff))
+    carry_out(module, lambda: restore.restore_as_asked(module.params, check=check, diff=diff))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,12 @@ description:
 author:
   - usdx.rollback contributors (@usdx)
 attributes:
+  action:
+    support: full
+    description: A plugin on the controller sends what is needed to look, and not the module, where it can.
+  async:
+    support: none
+    description: It is not made for it.
   check_mode:
     support: full
     description: Can run in check mode and tell what would change, without changing it.
@@ -106,25 +112,26 @@ next_step:
   type: str
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.usdx.rollback.plugins.module_utils.border import carry_out
 from ansible_collections.usdx.rollback.plugins.module_utils.process import run
 from ansible_collections.usdx.rollback.plugins.module_utils.release_candidates import release_info
 
+ARGUMENTS: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "project": {"type": "str", "required": True},
+    "services": {"type": "list", "elements": "str", "required": True},
+    "state_directory": {"type": "path", "required": True},
+    "limit": {"type": "int", "default": 20},
+    "docker_host": {"type": "str"},
+}
+
 
 def main() -> None:
     """Run as an Ansible module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "project": {"type": "str", "required": True},
-            "services": {"type": "list", "elements": "str", "required": True},
-            "state_directory": {"type": "path", "required": True},
-            "limit": {"type": "int", "default": 20},
-            "docker_host": {"type": "str"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     carry_out(module, lambda: release_info(module.params, run))
 
 

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The asynchronous job of a restore on its host: commands of a POSIX shell that look at it, and what they answer.
 
-Each job has two files in the directory for asynchronous jobs: the job file of Ansible, which becomes the result, and
-the progress file of the module. The name of the second holds a key made of the arguments, and its first line the
-process and the job: so a later run finds a job whose controller was killed.
+Each job has two files in the directory for asynchronous jobs: a job file, which becomes the result, and the progress
+file. A small program writes the first itself; where the module is called instead, Ansible does. The name of the second
+holds a key made of the arguments, and its first line the process and the job: so a later run finds a job whose
+controller was killed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import shlex
 import uuid
 from dataclasses import dataclass
 from typing import Any
+
+from ansible_collections.usdx.rollback.plugins.plugin_utils.small_program import plain_result
 
 _PREFIX = "usdx-restore-"
 _MARK = "usdx.rollback answers"  # what is printed before it comes from the login, not from the command
@@ -40,12 +43,13 @@ _JOB_FIELDS = (
 
 @dataclass(frozen=True)
 class Job:
-    """A job on the host; ``pid`` is that of the module, 0 as long as it is not known."""
+    """A job on the host; ``pid`` is that of its work, 0 as long as it is not known, ``there`` says that its file is."""
 
     name: str
     progress: str
     pid: int = 0
     age: float = 0.0
+    there: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,12 @@ def key_of(arguments: dict[str, Any], backup: str, *, check: bool) -> str:
 def new_progress_file(key: str) -> str:
     """Return a name that no other job has."""
     return f"{_PREFIX}{key}-{uuid.uuid4().hex}"
+
+
+def new_job() -> tuple[str, list[str]]:
+    """Return the name of a job file that no other job has, and the words by which its process is found again."""
+    beginning = f"j{uuid.uuid4().int}"
+    return f"{beginning}.1", ["pg_safe_restore", beginning]
 
 
 # -- the directory -----------------------------------------------------------------------------------------------------
@@ -135,7 +145,8 @@ def read_alive(printed: str, progress: str, record: dict[str, Any]) -> Job | Non
     answer = _answer(printed)
     if len(answer) != 2:  # noqa: PLR2004 - the time and one job file
         return None
-    return Job(answer[1], progress, int(record["pid"]), max(0.0, float(answer[0]) - float(record["at"])))
+    age = max(0.0, float(answer[0]) - float(record["at"]))
+    return Job(answer[1], progress, int(record["pid"]), age, there=True)
 
 
 def forget_command(directory: str, record: dict[str, Any], progress: str) -> str:
@@ -159,7 +170,7 @@ class Watch:
         self._directory = shlex.quote(directory)
         self._job = job
         self._pid = job.pid
-        self._was_there = bool(job.pid)
+        self._was_there = job.there
         self._lines = 0
         self._began: float | None = None
         self._now = 0.0
@@ -210,6 +221,22 @@ tail -n +{self._lines + 1} {progress} 2>/dev/null; :"""
 
 
 # -- its result --------------------------------------------------------------------------------------------------------
+
+
+def result_command(directory: str, job: Job) -> str:
+    """Print the job file."""
+    return f"""cd {shlex.quote(directory)} || exit 3
+echo {shlex.quote(_MARK)}
+cat {shlex.quote(job.name)} 2>/dev/null"""
+
+
+def read_result(printed: str) -> dict[str, Any] | None:
+    """Read what ``result_command`` printed; none when it is nothing that a small program has left."""
+    told = _event("".join(_answer(printed))) or {}
+    if "traceback" in told:
+        return {"failed": True, "cmd": "", "data": "", "stderr": told["traceback"]}
+    result = told.get("result")
+    return plain_result(result) if isinstance(result, dict) else None
 
 
 def died(result: dict[str, Any]) -> bool:

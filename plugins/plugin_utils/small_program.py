@@ -9,14 +9,16 @@ same. Where that is not possible the module is called.
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 import re
 import shlex
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 from ansible_collections.usdx.rollback.plugins.module_utils.border import plain
@@ -29,17 +31,21 @@ _BEGUN, _DONE = "usdx.rollback program begun", "usdx.rollback program done "
 _PROGRAM = """
 import sys
 sys.path[:] = [place for place in sys.path if place]  # nothing is imported from where it happens to be
-import json, os, types
-package, sources, function, arguments, paths, runs_commands = json.loads({told!r})
+import base64, json, os, types, zlib
+package, packed, function, arguments, paths, runs_commands, job = json.loads({told!r})
+sources = json.loads(zlib.decompress(base64.b64decode(packed)))
 sys.modules[package] = types.ModuleType(package)
 sys.modules[package].__path__ = []
+class Loader:
+    def get_source(self, name):
+        return dict(sources)[name[len(package) + 1 :]]
 for name, source in sources:
     parent = (package + "." + name).rpartition(".")[0]
     if parent not in sys.modules:
         sys.modules[parent] = types.ModuleType(parent)
         sys.modules[parent].__path__ = []
     module = sys.modules[package + "." + name] = types.ModuleType(package + "." + name)
-    module.__package__ = parent
+    module.__package__, module.__loader__ = parent, Loader()
     exec(compile(source, name + ".py", "exec"), module.__dict__)
 options = arguments.get("options", arguments)
 for name in paths:
@@ -47,13 +53,51 @@ for name in paths:
         options[name] = os.path.expanduser(os.path.expandvars(options[name]))
 if runs_commands:
     arguments["run"] = sys.modules[package + ".process"].run
+def work():
+    try:
+        return getattr(sys.modules[package + "." + function[0]], function[1])(**arguments)
+    except sys.modules[package + ".errors"].RollbackError as error:
+        return dict(error.facts, failed=True, msg=error.msg, next_step=error.next_step)
+if job is None:
+    print({begun!r}, flush=True)
+    print({done!r} + json.dumps(work(), default=str))
+    sys.exit()
+import signal, traceback
+def write(told):
+    beside = os.open(job["file"] + ".tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(beside, "w") as file:
+        file.write(json.dumps(told, default=str))
+    os.rename(job["file"] + ".tmp", job["file"])
+write(dict(started=1, finished=0))
 print({begun!r}, flush=True)
+between = os.fork()
+if between:
+    os.waitpid(between, 0)  # until it has left the terminal that sudo may close
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+nothing = os.open(os.devnull, os.O_RDWR)
+for standard in 0, 1, 2:
+    os.dup2(nothing, standard)
+signal.alarm(job["limit"])
 try:
-    result = getattr(sys.modules[package + "." + function[0]], function[1])(**arguments)
-except sys.modules[package + ".errors"].RollbackError as error:
-    result = dict(error.facts, failed=True, msg=error.msg, next_step=error.next_step)
-print({done!r} + json.dumps(result, default=str))
+    write(dict(result=work()))
+except BaseException:
+    write(dict(traceback=traceback.format_exc()))
 """
+
+
+class JobFile(NamedTuple):
+    """Where a call that goes on by itself, whatever becomes of the connection, leaves its result.
+
+    The file is there with ``started`` before the call begins, and holds ``result`` or ``traceback`` when it has ended.
+    After ``limit`` seconds the call is killed. ``words`` stand in its command, where whoever looks for it finds them.
+    """
+
+    file: str
+    limit: int
+    words: list[str]
 
 
 class SmallProgram:
@@ -74,6 +118,9 @@ class SmallProgram:
         self._runs_commands = runs_commands
         for name in ("errors", *["process"] * runs_commands, self._function[0]):
             self._add(name)
+        # A slow link is the reason: it is a third of it.
+        packed = zlib.compress(json.dumps(list(self._sources.items())).encode())
+        self._packed = base64.b64encode(packed).decode()
 
     def _add(self, name: str) -> None:
         """Add a file after those that it imports."""
@@ -88,14 +135,18 @@ class SmallProgram:
                 self._add(".".join([*folder, needed]))
         self._sources[name] = source
 
-    def text(self, arguments: dict[str, Any], paths: list[str]) -> str:
+    def text(self, arguments: dict[str, Any], paths: list[str], job: JobFile | None = None) -> str:
         """Return the program that calls the function with these arguments, all of which JSON can hold.
 
         ``paths`` are the names of those that are paths: in them ``~`` and variables mean what they mean on the host.
+        With a job the program ends as soon as that is begun.
         """
         told = json.dumps(
-            ["usdx_rollback", list(self._sources.items()), self._function, arguments, paths, self._runs_commands]
-        )
+            [
+                "usdx_rollback", self._packed, self._function, arguments, paths, self._runs_commands,
+                job and job._asdict(),
+            ]
+        )  # fmt: skip
         return _PROGRAM.format(told=told, begun=_BEGUN, done=_DONE)
 
 
@@ -121,33 +172,49 @@ class WithProgram(ActionBase):
 
     def call(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return what the module returns for these arguments."""
-        result = self._by_program(arguments, task_vars)
+        answer = self.send(arguments, task_vars)
+        result = None if answer is None else result_of(answer)
         if result is None:
-            result = self._execute_module(module_args=arguments, task_vars=task_vars)
-        return result
+            by_module: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
+            return by_module
+        return self.without_secrets(result, arguments)
 
     def handed_over(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of the function."""
         return {"options": options, "check": self._task.check_mode}
 
-    def _by_program(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the result, a ``RollbackError`` as a failed one, or ``None``: then nothing was begun."""
+    def send(
+        self, arguments: dict[str, Any], task_vars: dict[str, Any], job: JobFile | None = None
+    ) -> dict[str, Any] | None:
+        """Send the program and return what the host answered to it; ``None`` where the module must be called."""
         python = self._python(task_vars)
         if not python or not self._is_pipelining_enabled("new"):
             return None
-        paths = [name for name, option in self.ARGUMENTS.items() if option.get("type") == "path"]
-        # A path is one of the host, so it is made whole there.
-        spec = {**self.ARGUMENTS, **{name: {**self.ARGUMENTS[name], "type": "str"} for name in paths}}
-        checked = ArgumentSpecValidator(spec, **self.RULES).validate(arguments)
+        checked = self._checked(arguments)
         if checked.error_messages:  # which the module says
             return None
         environment = self._compute_environment_string()  # type: ignore[no-untyped-call]
         command = f"{environment} {shlex.quote(python)} {self.PROGRAM.python_options}".strip()
-        program = self.PROGRAM.text(self.handed_over(checked.validated_parameters), paths)
-        answer = self._low_level_execute_command(command, in_data=program.encode())  # type: ignore[no-untyped-call]
-        result = result_of(answer)
-        # As AnsibleModule does: no secret option is shown, whatever quotes it.
-        return result if result is None else remove_values(result, checked._no_log_values)  # noqa: SLF001 - no public name
+        words = shlex.join(job.words if job else [])
+        program = self.PROGRAM.text(self.handed_over(checked.validated_parameters), self._paths(), job)
+        answer: dict[str, Any] = self._low_level_execute_command(  # type: ignore[no-untyped-call]
+            f"{command} {words}".strip(), in_data=program.encode()
+        )
+        return answer
+
+    def without_secrets(self, result: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return a result that shows no secret option, whatever quotes it, as AnsibleModule does."""
+        cleaned: dict[str, Any] = remove_values(result, self._checked(arguments)._no_log_values)  # noqa: SLF001 - no public name
+        return cleaned
+
+    def _paths(self) -> list[str]:
+        return [name for name, option in self.ARGUMENTS.items() if option.get("type") == "path"]
+
+    def _checked(self, arguments: dict[str, Any]) -> ValidationResult:
+        # A path is one of the host, so it is made whole there.
+        spec = {**self.ARGUMENTS, **{name: {**self.ARGUMENTS[name], "type": "str"} for name in self._paths()}}
+        checked: ValidationResult = ArgumentSpecValidator(spec, **self.RULES).validate(arguments)
+        return checked
 
     def _python(self, task_vars: dict[str, Any]) -> str:
         """Return the Python of the host, as Ansible has found it or as the inventory names it; else nothing."""
@@ -167,17 +234,17 @@ class OnlyLooks(WithProgram):
         return {"options": options}
 
 
+def has_begun(answer: dict[str, Any]) -> bool:
+    """Tell whether a program got so far that something may be done."""
+    return _BEGUN in answer["stdout"].splitlines()
+
+
 def result_of(answer: dict[str, Any]) -> dict[str, Any] | None:
     """Return the result that a program printed, among whatever a login prints; ``None`` when it did not begin."""
-    lines = answer["stdout"].splitlines()
-    results = [line[len(_DONE) :] for line in lines if line.startswith(_DONE)]
+    results = [line[len(_DONE) :] for line in answer["stdout"].splitlines() if line.startswith(_DONE)]
     if results:
-        result: dict[str, Any] = json.loads(results[-1])
-        said: dict[str, Any] = {name: plain(result[name]) for name in ("msg", "next_step") if name in result}
-        if "warnings" in result:
-            said["warnings"] = [plain(warning) for warning in result["warnings"]]
-        return result | said
-    if _BEGUN not in lines:
+        return plain_result(json.loads(results[-1]))
+    if not has_begun(answer):
         return None
     words = answer["stderr"].strip().splitlines()
     return {
@@ -186,3 +253,11 @@ def result_of(answer: dict[str, Any]) -> dict[str, Any] | None:
         "What it had done until then is done, and nothing is put back.",
         "next_step": "Run again, or resume the run: each step looks at what is there first.",
     }  # fmt: skip
+
+
+def plain_result(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result of a function whose sentences cannot steer a terminal."""
+    said: dict[str, Any] = {name: plain(result[name]) for name in ("msg", "next_step") if name in result}
+    if "warnings" in result:
+        said["warnings"] = [plain(warning) for warning in result["warnings"]]
+    return result | said

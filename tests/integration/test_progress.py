@@ -69,7 +69,9 @@ JOB_FIELDS = {"ansible_job_id", "started", "finished", "results_file", "stdout",
 class Run:
     """One ``ansible-playbook`` without ``-v``, in a process group of its own."""
 
-    def __init__(self, folder: Path, hosts: dict[str, dict[str, Any]], common: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, hosts: dict[str, dict[str, Any]], common: dict[str, Any], *, pipelining: bool
+    ) -> None:
         """Start it; what it prints goes into files, so that it can be read on the way."""
         folder.mkdir()
         self.folder = folder
@@ -80,6 +82,7 @@ class Run:
             "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": str(pipelining),
         }
         program = Path(sys.executable).parent / "ansible-playbook"
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
@@ -124,14 +127,14 @@ class Controller:
         self.jobs = folder / "jobs"
         self.runs: list[Run] = []
 
-    def run(self, **hosts: dict[str, Any]) -> Run:
-        """Start a playbook for these hosts, each with its variables."""
+    def run(self, *, pipelining: bool = True, **hosts: dict[str, Any]) -> Run:
+        """Start a playbook for these hosts, each with its variables; without pipelining modules are called."""
         common = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
             "ansible_async_dir": str(self.jobs),
         }
-        self.runs.append(Run(self.folder / f"run{len(self.runs)}", hosts, common))
+        self.runs.append(Run(self.folder / f"run{len(self.runs)}", hosts, common, pipelining=pipelining))
         return self.runs[-1]
 
     def loading(self, count: int = 1) -> list[int]:
@@ -275,12 +278,22 @@ def test_quick_restores_print_nothing_and_a_failure_or_async_of_the_user_are_as_
     assert [path.name for path in controller.left()] == [job]
 
 
+def test_a_secret_that_the_result_of_a_job_quotes_is_not_shown(controller: Controller, live: Live) -> None:
+    run = controller.run(here=live.host(backup=f"/nowhere/{live.server.password}.sql"))
+    failed = run.result()
+    assert failed["failed"]
+    assert "/nowhere/********.sql" in failed["msg"]
+    assert live.server.password not in run.printed
+
+
 # -- what is killed ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stop", ["SIGKILL", "SIGINT"])
-def test_the_next_run_finds_the_load_of_a_controller_that_ended(controller: Controller, live: Live, stop: str) -> None:
-    first = controller.run(here=live.host())
+@pytest.mark.parametrize(("stop", "pipelining"), [("SIGKILL", True), ("SIGINT", True), ("SIGKILL", False)])
+def test_the_next_run_finds_the_load_of_a_controller_that_ended(
+    controller: Controller, live: Live, stop: str, *, pipelining: bool
+) -> None:
+    first = controller.run(pipelining=pipelining, here=live.host())
     controller.loading()
     sides = live.beside
     if stop == "SIGKILL":

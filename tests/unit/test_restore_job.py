@@ -197,16 +197,16 @@ def test_a_job_whose_process_is_gone_is_waited_for_only_shortly(tmp_path: Path) 
     assert seen.state == "died"
 
 
-def state(*answers: tuple[float, str], pid: int = 0) -> list[str]:
+def state(*answers: tuple[float, str], there: bool = False) -> list[str]:
     """Return what a watch says to a series of answers, each a time and the head of the job file."""
-    watch = Watch("/d", Job("j7.9", "progress", pid=pid))
+    watch = Watch("/d", Job("j7.9", "progress", there=there))
     seen = [watch.read(f"usdx.rollback answers\n{now}\n0\n{head}\n") for now, head in answers]
     return [one.state for one in seen if one is not None]
 
 
 def test_a_job_file_that_was_there_and_is_not_was_taken_by_another_run() -> None:
     assert state((1, json.dumps(RUNNING)), (2, "vanished")) == ["running", "vanished"]
-    assert state((1, "vanished"), pid=5) == ["vanished"]
+    assert state((1, "vanished"), there=True) == ["vanished"]
 
 
 def test_a_slow_host_may_be_late_but_not_for_ever() -> None:
@@ -246,6 +246,38 @@ def test_a_result_is_as_without_a_job() -> None:
     expected = {**result, "invocation": {"module_args": {"db": "d", "progress_file": None}}}
     assert restore_job.without_job({**result, **around}) == expected
     assert restore_job.without_job({"changed": False}) == {"changed": False}
+
+
+def printed_of(directory: Path, content: str) -> str:
+    (directory / "j7.1").write_text(content)
+    return "a banner\n" + sh(restore_job.result_command(str(directory), Job("j7.1", "progress")))
+
+
+def test_the_result_of_a_program_is_read_from_its_file_and_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    told = {"result": {"failed": True, "msg": "\x1b[31mred", "tables": {"größe\n": 1}}}
+    assert restore_job.read_result(printed_of(tmp_path, json.dumps(told))) == {**told["result"], "msg": "red"}
+
+
+def test_a_program_that_crashed_has_died(tmp_path: Path) -> None:
+    result = restore_job.read_result(printed_of(tmp_path, json.dumps({"traceback": "Traceback: MemoryError"})))
+    assert result is not None
+    assert restore_job.died(result)
+    assert "MemoryError" in restore_job.failure_of_dead(result)["module_stderr"]
+
+
+@pytest.mark.parametrize("content", ["", json.dumps(RUNNING), '{"changed": true}', '{"result": [1]}', '{"result": {"a'])
+def test_what_a_module_left_is_not_the_result_of_a_program(tmp_path: Path, content: str) -> None:
+    assert restore_job.read_result(printed_of(tmp_path, content)) is None
+    (tmp_path / "j7.1").unlink()
+    gone = sh(restore_job.result_command(str(tmp_path), Job("j7.1", "progress")))
+    assert restore_job.read_result(gone) is None
+
+
+def test_each_job_has_a_name_of_its_own_that_its_process_tells() -> None:
+    names = {restore_job.new_job()[0] for _number in range(3)}
+    assert len(names) == 3
+    name, words = restore_job.new_job()
+    assert words == ["pg_safe_restore", name.partition(".")[0]]
 
 
 def test_a_killed_module_is_told_from_one_that_failed() -> None:

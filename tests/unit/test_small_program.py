@@ -5,15 +5,27 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible_collections.usdx.rollback.plugins.modules.run_journal import ARGUMENTS
-from ansible_collections.usdx.rollback.plugins.plugin_utils.small_program import SmallProgram, WithProgram, result_of
+from ansible_collections.usdx.rollback.plugins.plugin_utils.small_program import (
+    JobFile,
+    SmallProgram,
+    WithProgram,
+    has_begun,
+    result_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RUN = "20261124T150405Z-3f9a"
 HERE = {"ansible_python_interpreter": sys.executable}
@@ -97,6 +109,90 @@ def test_what_ends_before_it_is_done_is_no_success(tmp_path: Path) -> None:
     result = plugin.call(arguments(tmp_path), HERE)
     assert (result["failed"], result["msg"].startswith("It ended before it was done: TypeError")) == (True, True)
     assert result["next_step"]
+
+
+def processes(word: str) -> list[int]:
+    """Return the processes with this word in their command."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.fsencode(word) in (place / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(place.name))
+    return found
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def told_by_job(place: Path) -> dict[str, Any]:
+    """Wait for the end of a job and return what is in its file."""
+    wait_until(lambda: "started" not in json.loads(place.read_text()))
+    return dict(json.loads(place.read_text()))
+
+
+def begun(plugin: Plugin, place: Path, given: dict[str, Any]) -> bool:
+    """Begin a job that may last ten seconds."""
+    answer = plugin.send(given, HERE, JobFile(str(place), 10, ["words of", "it"]))
+    assert answer is not None
+    return has_begun(answer)
+
+
+def test_a_job_leaves_its_result_in_a_private_file(tmp_path: Path) -> None:
+    place = tmp_path / "j1"
+    assert begun(Plugin(), place, arguments(tmp_path / "state"))
+    assert told_by_job(place)["result"]["changed"]
+    assert place.stat().st_mode & 0o777 == 0o600
+    assert begun(Plugin(), place, arguments(tmp_path / "state") | {"run_id": "../x"})
+    assert told_by_job(place)["result"]["failed"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["j1", "state"]
+
+
+def waiting(place: Path, limit: int) -> int:
+    """Begin a job that waits for a file ``go``, see that it goes on, and return its process."""
+    plugin = Plugin()
+    plugin.PROGRAM = SmallProgram("project_command.project_command", runs_commands=True)
+    plugin.ARGUMENTS = {"commands": {"type": "list"}, "chdir": {"type": "path"}}
+    plugin.handed_over = lambda options: {"options": options}  # type: ignore[method-assign]
+    wait = ["sh", "-c", "touch begun; until [ -e go ]; do sleep 0.01; done"]
+    given = {"commands": [{"argv": wait}], "chdir": str(place)}
+    answer = plugin.send(given, HERE, JobFile(str(place / "j1"), limit, [f"of {place}"]))
+    assert answer is not None
+    assert has_begun(answer)
+    wait_until((place / "begun").exists)
+    (process,) = processes(f"of {place}")
+    assert os.getsid(process) != os.getsid(0)
+    assert json.loads((place / "j1").read_text()) == {"started": 1, "finished": 0}
+    return process
+
+
+def test_a_job_goes_on_by_itself(tmp_path: Path) -> None:
+    waiting(tmp_path, 60)
+    (tmp_path / "go").touch()
+    assert [one["rc"] for one in told_by_job(tmp_path / "j1")["result"]["results"]] == [0]
+
+
+def test_a_job_is_ended_when_its_time_is_over(tmp_path: Path) -> None:
+    process = waiting(tmp_path, 1)
+    wait_until(lambda: process not in processes(f"of {tmp_path}"))
+    assert "started" in json.loads((tmp_path / "j1").read_text())
+    (tmp_path / "go").touch()  # for its command
+
+
+def test_a_job_that_crashes_says_where(tmp_path: Path) -> None:
+    plugin = Plugin()
+    plugin.PROGRAM = SmallProgram("journal.stamp")  # takes none of these arguments
+    assert begun(plugin, tmp_path / "j1", arguments(tmp_path))
+    assert "TypeError" in told_by_job(tmp_path / "j1")["traceback"]
+
+
+def test_a_job_whose_file_cannot_be_written_is_not_begun(tmp_path: Path) -> None:
+    assert not begun(Plugin(), tmp_path / "none" / "j1", arguments(tmp_path / "state"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_function_that_runs_commands_gets_what_runs_them(tmp_path: Path) -> None:

@@ -79,13 +79,17 @@ def _open(path: str) -> int:
 
 
 def _job() -> str:
-    """Return the beginning of this job's name, an argument of the process that Ansible put around this one.
+    """Return the beginning of this job's name: a word of the command of this process, or of what Ansible put around it.
 
     Read here and not noted by the controller, which may be killed as soon as it has started the job. Empty where there
     is no /proc, and outside a job.
     """
-    try:
-        words = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return ""
+    words = [*_words("self"), *_words(os.getppid())]
     return next((word.decode() for word in words if re.fullmatch(rb"j\d+", word)), "")
+
+
+def _words(process: object) -> list[bytes]:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []

@@ -29,6 +29,7 @@ from .dump import CopyEnd, CopyStart, Statement
 from .history import mark_of_displaced, undone_by, way_back
 from .loader import Loader
 from .names import beside, is_side_name, kept_database, side_database, write_mark
+from .options import login_of
 from .preflight import (
     SUBSCRIPTIONS,
     check_dump,
@@ -125,8 +126,13 @@ class _Situation:
         return one.mark.get("kind") == kind and one.mark.get("live_oid") == self.live.oid
 
 
+def restore_as_asked(options: dict[str, Any], *, check: bool, diff: bool) -> dict[str, Any]:
+    """Do what the options of the module ask for, which say how to log in, too."""
+    return restore(options, login_of, check=check, diff=diff)
+
+
 def restore(
-    given: dict[str, Any], login_of: Callable[[dict[str, Any]], tuple[Login, str]], *, check: bool, diff: bool = False
+    given: dict[str, Any], log_in: Callable[[dict[str, Any]], tuple[Login, str]], *, check: bool, diff: bool = False
 ) -> dict[str, Any]:
     """Bring the database into the state that the module's options name. In check mode only say what would be.
 
@@ -139,7 +145,7 @@ def restore(
         _check_numbers(given)
         _check_undo(given)
         progress = Progress(given.get("progress_file"))
-        login, container = login_of(given)
+        login, container = log_in(given)
         known = {name: given[name] for name in Options.__dataclass_fields__ if given.get(name) is not None}
         options = Options(**{**known, "login": login, "container": container, "database": given["db"]})
         with options.login.cursor() as cursor:
