@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docker demo demo-down check test versions docs drill execution-environment bench bench-restore bench-cutover bench-worst-hours clean
+.PHONY: help setup docker demo demo-down check test versions docs drill execution-environment bench bench-restore bench-cutover bench-worst-hours bench-hosts clean
 
 help: ## show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -55,6 +55,9 @@ bench-restore: setup docker ## measure a restore against psql and pg_restore, an
 
 bench-cutover: setup docker ## measure what clients see of a cutover to a backup that was loaded before
 	@$(VENV)/python tests/benchmarks/cutover.py
+
+bench-hosts: setup docker ## measure what a rollback of several hosts takes, compared with that of one
+	@$(VENV)/python tests/benchmarks/several_hosts.py
 
 bench-worst-hours: setup docker ## measure how soon everything is contained, and what dead receivers cost a rollback
 	@$(VENV)/python tests/benchmarks/worst_hours.py

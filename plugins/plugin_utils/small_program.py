@@ -153,8 +153,7 @@ class SmallProgram:
 class WithProgram(ActionBase):
     """An action plugin that sends the small program of its module where it can, and calls the module elsewhere.
 
-    That is so without pipelining, for wrong options, and where the Python of the host is not known: not yet, or because
-    a task that is delegated does not name it.
+    That is so without pipelining, for wrong options, and where the Python of the host is not known yet.
     """
 
     _supports_check_mode = True
@@ -218,12 +217,13 @@ class WithProgram(ActionBase):
 
     def _python(self, task_vars: dict[str, Any]) -> str:
         """Return the Python of the host, as Ansible has found it or as the inventory names it; else nothing."""
-        delegated = bool(self._task.delegate_to)  # what is known is the Python of the host that delegates
-        known = self._task.vars if delegated else task_vars
-        named = self._templar.template(known.get("ansible_python_interpreter") or "auto")
-        if str(named).startswith("auto"):
-            named = "" if delegated else (task_vars.get("ansible_facts") or {}).get("discovered_interpreter_python")
-        return str(named or "")
+        known = task_vars
+        if self._task.delegate_to:  # what is known of the host that delegates is not true of the other
+            known = (task_vars.get("ansible_delegated_vars") or {}).get(self._task.delegate_to) or {}
+        named = str(self._templar.template(known.get("ansible_python_interpreter") or "auto"))
+        if named.startswith("auto"):
+            return str((known.get("ansible_facts") or {}).get("discovered_interpreter_python") or "")
+        return named
 
 
 class OnlyLooks(WithProgram):

@@ -292,7 +292,7 @@ def roll_back(run: Run, demo: stack.Demo, commands: Sequence[Command], rate: flo
         seconds |= seconds_of_tasks(Path(folder))
     run.figures |= {VERIFIED: verified, ENDED: round(ended, 2)}
     if run.row in OURS:
-        run.figures[OWN] = round(ended - measuring.work_of_others(journal_of(demo)), 2)
+        run.figures[OWN] = round(ended - measuring.work_of_others(on_demo.journal_of(demo)), 2)
     run.told["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
     return seconds
 
@@ -329,12 +329,6 @@ def seconds_of_tasks(folder: Path) -> dict[str, float]:
 
 
 # --- our own part -----------------------------------------------------------------------------------------------------
-
-
-def journal_of(demo: stack.Demo) -> list[dict[str, Any]]:
-    """Return the lines of the journal of the only run that was on this demo."""
-    (path,) = (demo.directory / "state").glob("**/journal.jsonl")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 # --- the database -----------------------------------------------------------------------------------------------------
@@ -480,7 +474,7 @@ def main() -> int:
         print(f"Kept in {options.output}: bench.json, bench.md, bench.svg")
         return measuring.exit_code(runs)
 
-    return on_demo.on_a_demo(DIRECTORY, work)
+    return on_demo.on_demos([DIRECTORY], work)
 
 
 if __name__ == "__main__":

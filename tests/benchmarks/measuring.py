@@ -93,11 +93,25 @@ def longest_silence(requests: Sequence[Mapping[str, Any]]) -> float:
     return round(longest / 1000, 2)
 
 
-def work_of_others(journal: Sequence[Mapping[str, Any]]) -> float:
-    """Return the seconds that the steps of a run waited for Docker, Postgres and the release, as its journal tells."""
-    ended = [line["facts"] for line in journal if line["event"] == "step_finished"]
-    loads = [facts.get("loaded", {}).get("phases_seconds", {}) for facts in ended]
-    return float(sum(facts.get("seconds", 0) for facts in ended) + sum(sum(phases.values()) for phases in loads))
+def work_of_others(*journals: Sequence[Mapping[str, Any]]) -> float:
+    """Return the seconds of a run that were work of Docker, Postgres and the release, as its journals tell.
+
+    There is a journal per host. A step waits for all hosts at once, so the host counts that it waited for longest.
+    """
+    longest: dict[str, float] = {}
+    for journal in journals:
+        waited: dict[str, float] = {}
+        for line in journal:
+            if line["event"] == "step_finished":
+                waited[line["step"]] = waited.get(line["step"], 0) + _seconds(line["facts"])
+        longest = {step: max(longest.get(step, 0), waited.get(step, 0)) for step in {**longest, **waited}}
+    return float(sum(longest.values()))
+
+
+def _seconds(facts: Mapping[str, Any]) -> float:
+    """Return what a step waited for; of a database also that its backup was read for the plan."""
+    phases = [one.get("phases_seconds", {}) for one in (facts, facts.get("preview", {}), facts.get("loaded", {}))]
+    return float(facts.get("seconds", 0) + sum(sum(one.values()) for one in phases))
 
 
 def load_average() -> float:

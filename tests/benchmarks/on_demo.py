@@ -70,8 +70,8 @@ def remove(directory: Path) -> None:
     stack.down(argparse.Namespace(directory=directory, all=False))
 
 
-def on_a_demo(directory: Path, work: Callable[[], int]) -> int:
-    """Return the exit code of a benchmark, 1 where there was no demo to measure; remove its demo whatever happens."""
+def on_demos(directories: Sequence[Path], work: Callable[[], int]) -> int:
+    """Return the exit code of a benchmark, 1 where there was no demo to measure; remove its demos whatever happens."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl+C
     try:
         return work()
@@ -79,7 +79,8 @@ def on_a_demo(directory: Path, work: Callable[[], int]) -> int:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
     finally:
-        remove(directory)
+        for directory in directories:
+            remove(directory)
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -167,6 +168,12 @@ def complaints(demo: stack.Demo) -> list[str]:
         found.append(f"{version} answers")
     states = {name: seen["services"].get(name, "away") for name in APPLICATION}
     return found + [f"{name}: {state}" for name, state in states.items() if "(healthy)" not in state]
+
+
+def journal_of(demo: stack.Demo) -> list[dict[str, Any]]:
+    """Return the lines of the journal of the only run that was on this demo."""
+    (path,) = (demo.directory / "state").glob("**/journal.jsonl")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 class Watch(threading.Thread):

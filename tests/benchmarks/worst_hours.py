@@ -106,7 +106,7 @@ def main() -> int:
         runs = measuring.measure_all(list(ROWS), options.rounds, measure, (stack.DemoError,))
         return measuring.report(runs, ROWS, {}, before, options.output)
 
-    return on_demo.on_a_demo(DIRECTORY, work)
+    return on_demo.on_demos([DIRECTORY], work)
 
 
 if __name__ == "__main__":

@@ -83,19 +83,32 @@ def test_without_requests_nothing_is_known() -> None:
 # --- our own part -----------------------------------------------------------------------------------------------------
 
 
-def test_steps_tell_what_they_waited_for() -> None:
-    def line(event: str, **facts: Any) -> dict[str, Any]:
-        return {"event": event, "facts": facts}
+def line(event: str, step: str = "", **facts: Any) -> dict[str, Any]:
+    return {"event": event, "step": step, "facts": facts}
 
+
+def test_steps_tell_what_they_waited_for() -> None:
     journal = [
         line("run_started", seconds=1000),
-        line("step_started"),
-        line("step_finished", loaded={"phases_seconds": {"rows": 2.0, "indexes": 1.5}}),
-        line("step_finished", seconds=0.5, checks=[{"seconds": 9}]),
-        line("step_finished", changed=False),
+        line("step_started", "restore_database"),
+        line(
+            "step_finished",
+            "prepare_database",
+            preview={"phases_seconds": {"read": 0.25}},
+            loaded={"phases_seconds": {"rows": 2.0, "indexes": 1.5}},
+        ),
+        line("step_finished", "restore_database", phases_seconds={"cutover": 0.25}),
+        line("step_finished", "verify_release", seconds=0.5, checks=[{"seconds": 9}]),
+        line("step_finished", "communicate", changed=False),
     ]
-    assert measuring.work_of_others(journal) == 4.0
+    assert measuring.work_of_others(journal) == 4.5
     assert measuring.work_of_others([]) == 0.0
+
+
+def test_of_several_hosts_the_slowest_of_each_step_counts() -> None:
+    blue = [line("step_finished", "stop_services", seconds=3), line("step_finished", "start_services", seconds=1)]
+    green = [line("step_finished", "stop_services", seconds=2), line("step_finished", "start_services", seconds=4)]
+    assert measuring.work_of_others(blue, green) == 7.0
 
 
 # --- runs in turn -----------------------------------------------------------------------------------------------------

@@ -39,9 +39,7 @@ class Plugin(WithProgram):
 
     def __init__(self, **differs: Any) -> None:  # noqa: D107
         self.differs = differs
-        self._task: Any = SimpleNamespace(
-            delegate_to=differs.get("delegate_to"), check_mode=False, vars=differs.get("vars", {})
-        )
+        self._task: Any = SimpleNamespace(delegate_to=differs.get("delegate_to"), check_mode=False)
         self._templar: Any = SimpleNamespace(template=lambda value: value)
 
     def handed_over(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -92,9 +90,11 @@ def test_what_is_secret_is_not_shown(tmp_path: Path) -> None:
     assert "s3cret-word" not in str(result)
 
 
-def test_the_python_of_a_host_that_is_delegated_to_is_named_by_the_task(tmp_path: Path) -> None:
-    plugin = Plugin(delegate_to="other", vars={"ansible_python_interpreter": sys.executable})
-    assert plugin.call(arguments(tmp_path), {"ansible_python_interpreter": "/no/such/python"})["changed"]
+@pytest.mark.parametrize("told", [HERE, {"ansible_facts": {"discovered_interpreter_python": sys.executable}}])
+def test_the_python_of_a_host_that_is_delegated_to_is_its_own(tmp_path: Path, told: dict[str, Any]) -> None:
+    """Ansible tells what is known of that host, the variables of the task included."""
+    known = {"ansible_python_interpreter": "/no/such/python", "ansible_delegated_vars": {"other": told}}
+    assert Plugin(delegate_to="other").call(arguments(tmp_path), known)["changed"]
 
 
 def test_a_path_is_one_of_the_host(tmp_path: Path) -> None:

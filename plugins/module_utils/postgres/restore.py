@@ -10,7 +10,6 @@ database is known by its name and the connection limit that it was made with.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from contextlib import contextmanager, nullcontext
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RollbackError
 from . import difference
+from .backup_identity import Identity, identity_of
 from .carry_over import carry_over_database, carry_over_objects
 from .connection import PSYCOPG2_IMPORT_ERROR, Login, message
 from .cutover import Swap, cut_over, end_sessions, unfence
@@ -228,7 +228,8 @@ def _bring_in(run: _Restore, *, cutover: bool) -> dict[str, Any]:
     options = run.options
     situation = run.situation()
     situation = _mend_fence(run, situation)
-    size, sha256 = _identity(options.backup, situation)
+    backup = identity_of(options.backup, [one.mark for one in situation.sides + situation.kept])
+    size, sha256 = backup.size, backup.sha256
     already = situation.restored_from(sha256) if cutover and not options.force and sha256 else None
     if already is not None:
         return _result(
@@ -250,7 +251,7 @@ def _bring_in(run: _Restore, *, cutover: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {"changed": side is None or cutover}
     live_rows = _live_rows(run, situation.live.name) if run.diff and cutover else {}
     if side is None:
-        side, loaded = _load(run, situation, size)
+        side, loaded = _load(run, situation, backup)
         facts.update(loaded)
     else:
         facts.update(sha256=sha256, tables=side.mark.get("tables", {}), reused=True)
@@ -271,29 +272,6 @@ def _difference(live: Database, facts: dict[str, Any], live_rows: dict[str, int]
     if "old_database" in facts:
         return difference.of_restore(live.name, live.owner, live_rows, facts["tables"], facts["old_database"])
     return difference.of_load(facts["side_database"], facts["tables"]) if facts["changed"] else difference.nothing()
-
-
-def _identity(path: str, situation: _Situation) -> tuple[int, str]:
-    """Return size and sum of a backup; the sum only when some database could have been made from it."""
-    where = Path(path)
-    try:
-        if where.is_dir():
-            names = sorted(f"{one.name} {one.stat().st_size}" for one in where.iterdir())
-            table = (where / "toc.dat").read_bytes() if (where / "toc.dat").is_file() else b""
-            return 0, hashlib.sha256("\n".join(names).encode() + table).hexdigest()
-        size = where.stat().st_size
-        if not any(one.mark.get("bytes") == size for one in situation.sides + situation.kept):
-            return size, ""
-        digest = hashlib.sha256()
-        with where.open("rb") as file:
-            for piece in iter(lambda: file.read(1 << 20), b""):
-                digest.update(piece)
-    except OSError as error:
-        raise RollbackError(
-            f"The backup {path} cannot be read: {error.strerror}. Nothing was changed.",
-            "Give the path of a backup on the managed host that the user of Ansible may read.",
-        ) from error
-    return size, digest.hexdigest()
 
 
 def _mend_fence(run: _Restore, situation: _Situation) -> _Situation:
@@ -432,7 +410,7 @@ def _count(run: _Restore, cursor: Any, name: str, estimate: int) -> int:
         return estimate
 
 
-def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, dict[str, Any]]:
+def _load(run: _Restore, situation: _Situation, backup: Identity) -> tuple[Database, dict[str, Any]]:
     """Make and load the side database, prove it, and mark it as verified. On any failure it is dropped again."""
     _drop_leftovers(run, situation.sides)
     name = side_database(situation.live.name, secrets.token_hex(4))
@@ -440,7 +418,7 @@ def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, di
     with _dropped_on_failure(run, name, situation.live.name):
         run.cursor.execute(create_statement(name, situation.live, run.cursor))
         set_comment(run.cursor, name, write_mark(**mark, state="loading"))
-        facts = _fill(run, situation.live, name, size)
+        facts = _fill(run, situation.live, name, backup.size)
         side = databases(run.cursor)[name]
         facts["lost"] = _carry_over(run, situation.live, side)
         run.progress.begin("verify")
@@ -452,7 +430,8 @@ def _load(run: _Restore, situation: _Situation, size: int) -> tuple[Database, di
             **mark,
             "state": "verified",
             "sha256": facts["sha256"],
-            "bytes": size,
+            "bytes": backup.size,
+            "file": backup.file,
             "tables": _short(facts["tables"]),
         }
         set_comment(run.cursor, name, write_mark(**verified))
@@ -475,7 +454,7 @@ def _fill(run: _Restore, live: Database, name: str, size: int) -> dict[str, Any]
                 reader, lambda: _check_facts(run.options, reader.facts, version), before_sending, backup.size
             )
         _check_sidecar(run.options.backup, backup)
-        sha256 = backup.sha256 or _identity(run.options.backup, _Situation(live, [], []))[1]
+        sha256 = backup.sha256 or identity_of(run.options.backup, []).sha256
     with run.options.login.cursor(live.name) as cursor:
         cursor.execute(_TABLES)
         estimates = {plain: estimate for plain, _name, estimate in cursor.fetchall()}
@@ -528,7 +507,8 @@ def _swap_in(run: _Restore, situation: _Situation, side: Database, *, copied: bo
     kept = _free_name(run, kept_database(live.name, moment))
     mark = {
         "kind": "kept", "database": live.name, "live_oid": side.oid, "at": moment, "run_id": run.options.run_id,
-        "sha256": side.mark.get("sha256", ""), "bytes": side.mark.get("bytes"), "backup": run.options.backup,
+        "sha256": side.mark.get("sha256", ""), "bytes": side.mark.get("bytes"),
+        "file": side.mark.get("file", ""), "backup": run.options.backup,
         "comment": live.comment, "copied": copied, "tables": side.mark.get("tables", {}),
     }  # fmt: skip
     swap = Swap(live.name, side.name, kept, write_mark(**mark), live.comment, side.mark)
