@@ -59,7 +59,7 @@ def call_module(name: str, options: dict[str, Any], *, check: bool = False) -> O
     playbooks.
     """
     if name in ("application_hosts", "journal_copy", "metrics_gate", "run_lock", "run_report"):
-        return _through_ansible(name, options, check=check)
+        return through_ansible(name, options, check=check)
     asked = {
         "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_no_log": False, "_ansible_debug": False,
         "_ansible_verbosity": 0, "_ansible_keep_remote_files": False, "_ansible_remote_tmp": "~/.ansible/tmp",
@@ -133,7 +133,8 @@ def _diff_of(result: dict[str, Any]) -> str:
     return str(CallbackBase()._get_diff(diff)) if diff else ""
 
 
-def _through_ansible(name: str, options: dict[str, Any], *, check: bool) -> Outcome:
+def through_ansible(name: str, options: dict[str, Any], *, check: bool = False) -> Outcome:
+    """Call a module of this collection on this machine as an operator does, with its part on the controller."""
     bin_directory = Path(sys.executable).parent
     argv = [str(bin_directory / "ansible"), "localhost", "-i", "localhost,", "-c", "local", "--diff"]
     argv += ["-e", f"ansible_python_interpreter={sys.executable}", "-m", f"usdx.rollback.{name}"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from docker.client import DockerClient
 
 from .project import API_ERRORS
-from .release import release_number, same_release
+from .release import same_release
 
 REUSE, BUILD, PULL = "reuse", "build", "pull"
 # Images are kept as usdx-rollback/<project>/<service>:<first digits of the commit>.
@@ -231,6 +231,7 @@ def _refuse_mixture(target: Target, references: Mapping[str, str]) -> None:
             raise RollbackError(
                 f"The release {target.release} would start the service {service} from {reference}, an image of "
                 f"{current}: a mixture of two releases. Nothing was changed.",
-                f"A variable in an environment file (.env) probably still says {split_reference(reference)[1]}. Set it "
-                f"to {release_number(target.release)}, or give it with the option environment, then run again.",
+                f"A variable of an environment file (.env) probably says {split_reference(reference)[1]}. Name it in "
+                "rollback_release_variables of the inventory, which set it for the release; where the module is used "
+                "by itself, in its option environment. Then run again.",
             )

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import measuring
+from shapes import SHAPES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import database_probe
-import dump_zoo
 import harness
 import postgres_servers as servers
 
@@ -50,6 +50,7 @@ class Data:
     source: str
     backup: Path
     sizes: dict[str, int]
+    proof: str
 
     def fresh(self, name: str, options: str = "TEMPLATE template0") -> None:
         """Leave this empty database, the sources, and nothing else; and a checkpoint."""
@@ -59,10 +60,10 @@ class Data:
         self.server.execute(servers.MAINTENANCE, "CHECKPOINT")
 
     def call(self, **options: Any) -> tuple[float, dict[str, Any]]:
-        """Call the module for the live database; return its seconds, with the start of Ansible, and its result."""
+        """Call the module as operators do; return its seconds, with the start and end of Ansible, and its result."""
         given = self.server.login | {"db": LIVE, "backup": str(self.backup)} | options
         began = time.monotonic()
-        outcome = harness.call_module(MODULE, given)
+        outcome = harness.through_ansible(MODULE, given)
         seconds = round(time.monotonic() - began, 2)
         if outcome.failed:
             raise servers.ServerError(f"{outcome.result.get('msg')} {outcome.result.get('next_step', '')}")
@@ -70,9 +71,9 @@ class Data:
 
     def check_rows(self, database: str) -> None:
         """Fail unless the rows are there."""
-        rows, wanted = (self.server.value(one, "SELECT count(*) FROM events") for one in (database, self.source))
+        rows, wanted = (self.server.value(one, self.proof) for one in (database, self.source))
         if rows != wanted:
-            raise servers.ServerError(f"{rows} rows instead of {wanted}")
+            raise servers.ServerError(f"{rows} instead of {wanted}: {self.proof}")
 
 
 @contextlib.contextmanager
@@ -83,17 +84,18 @@ def running_server(version: int) -> Iterator[servers.Server]:
 
 
 @contextlib.contextmanager
-def data_of(server: servers.Server, megabytes: int) -> Iterator[Data]:
+def data_of(server: servers.Server, megabytes: int, shape: str = "mixed") -> Iterator[Data]:
     """Give a database of this size and its backup; the server keeps the database, the backup is removed after."""
     source = server.create_database(f"{_SOURCE}{megabytes}")
-    size = dump_zoo.scale_database(server, source, megabytes)
+    SHAPES[shape].fill(server, source, megabytes)
+    size = int(server.value(source, "SELECT pg_database_size(current_database())"))
     text = server.pg_dump(source)
     with tempfile.TemporaryDirectory(prefix="usdx-bench-") as folder:
         backup = Path(folder, "bench.sql.gz")
         backup.write_bytes(gzip.compress(text, 6))
         sizes = {"database_mb": size, "dump_mb": len(text), "gzip_mb": backup.stat().st_size}
         del text
-        yield Data(server, source, backup, {name: value // 10**6 for name, value in sizes.items()})
+        yield Data(server, source, backup, {name: value // 10**6 for name, value in sizes.items()}, SHAPES[shape].proof)
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ import loading
 import measuring
 from loading import LIVE, MODULE, Data
 from postgres_servers import MAINTENANCE
+from shapes import SHAPES
 
 if TYPE_CHECKING:
     import argparse
@@ -175,8 +176,8 @@ def module_memory(mark: bytes) -> int:
 def runs_module(folder: Path, mark: bytes) -> bool:
     """Say whether this is a Python that runs a module, with this mark in its environment."""
     words = (folder / "cmdline").read_bytes().split(b"\0")
-    # With pipelining the interpreter reads the module from its standard input, so it has no arguments.
-    python = b"python" in words[0] and (not words[1] or b"AnsiballZ_" in words[1])
+    # With pipelining the interpreter reads the module, or its small program, from its standard input.
+    python = b"python" in words[0] and (words[1] in (b"", b"-") or b"AnsiballZ_" in words[1])
     return python and mark in (folder / "environ").read_bytes().split(b"\0")
 
 
@@ -195,6 +196,12 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = loading.parser(str(__doc__), rounds=3)
     parser.add_argument("--megabytes", type=int, default=1000, help="size of the database (%(default)s)")
+    parser.add_argument(
+        "--shape",
+        choices=list(SHAPES),
+        default="mixed",
+        help="what the database holds: " + ", ".join(f"{name}, {shape.text}" for name, shape in SHAPES.items()),
+    )
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="which run (all)")
     return parser.parse_args()
 
@@ -205,7 +212,7 @@ def main() -> int:
     before: dict[str, Any] = loading.machine(options)
     with (
         loading.running_server(options.postgres) as server,
-        loading.data_of(server, options.megabytes) as data,
+        loading.data_of(server, options.megabytes, options.shape) as data,
     ):
         server.inside("pg_dump", "-U", server.user, "-d", data.source, "--format=custom", f"--file={ARCHIVE}")
         runs = loading.measure_all(options.rows, options.rounds, lambda run: ROWS[run.row][1](data, options, run))

@@ -291,10 +291,19 @@ def test_what_the_copy_is_told_is_checked_before_it_is_rolled_back() -> None:
 
 
 def test_the_role_keeps_all_that_it_is_given_before_the_words_mean_the_copy() -> None:
-    tasks = yaml.safe_load((ROOT / "roles/rehearse/tasks/main.yml").read_text(encoding="utf-8"))
     defaults = yaml.safe_load((ROOT / "roles/rehearse/defaults/main.yml").read_text(encoding="utf-8"))
-    (kept,) = [task["ansible.builtin.set_fact"] for task in tasks if "Keep what holds" in task["name"]]
-    assert set(kept) == set(defaults)
+    tasks = [
+        task
+        for file in ("main", "plan")
+        for task in yaml.safe_load((ROOT / f"roles/rehearse/tasks/{file}.yml").read_text(encoding="utf-8"))
+    ]
+    kept, of_the_release = (
+        next(task["ansible.builtin.set_fact"] for task in tasks if name in task["name"])
+        for name in ("Keep what holds", "Keep what names the release")
+    )
+    assert set(of_the_release) == {"rehearse_release_variables"}, "they may be made of what only a run knows"
+    assert {*kept, *of_the_release} == set(defaults)
+    assert set(kept).isdisjoint(of_the_release)
 
 
 def test_what_was_typed_for_a_rehearsal_is_pinned_for_its_copy() -> None:
