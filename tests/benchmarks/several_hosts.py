@@ -65,26 +65,26 @@ def measure(run: Run) -> None:
     run.figures |= {ENDED: round(ended, 2), OTHERS: round(others, 2), OWN: round(ended - others, 2)}
 
 
-def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return the options of the command line."""
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = measuring.parser_with_output(str(__doc__), rounds=3)
     parser.add_argument(
-        "--hosts", type=measuring.above_zero, nargs="+", default=[1, 2, 5, 10], help="numbers of hosts (%(default)s)"
+        "--hosts", type=measuring.above_zero, nargs="+", default=[1, 2, 5], help="numbers of hosts (%(default)s)"
     )
-    return parser.parse_args(arguments)
+    return parser.parse_args()
 
 
 def main() -> int:
     """Measure, print, clean up."""
-    options = options_of()
+    options = arguments()
     before = measuring.machine(rounds=options.rounds)
     rows = {str(number): f"{number} host{'s' * (number > 1)}" for number in options.hosts}
     DIRECTORY.mkdir(parents=True, exist_ok=True)
 
     def work() -> int:
         runs = measuring.measure_all(list(rows), options.rounds, measure, (stack.DemoError,))
-        first = next(iter(rows))
-        pairs = [(row, first) for row in rows if row != first]
+        first, *others = rows
+        pairs = [(row, first) for row in others]
         return measuring.report(runs, rows, measuring.ratios_of(runs, pairs, OWN), before, options.output)
 
     return on_demo.on_demos([DIRECTORY / name for name in names_of(max(options.hosts))], work)

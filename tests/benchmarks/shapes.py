@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: usdx.rollback contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Databases of different shapes for the benchmarks of a restore, each of about the same size."""
+"""Databases of different shapes for the benchmarks of a restore; the report says how large each has become."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BYTES_OF_A_LARGE_OBJECT = 100_000
 
 @dataclass(frozen=True)
 class Shape:
-    """What fills a database with about so many megabytes, and a question whose answer shows that the rows are there."""
+    """What fills a database, given roughly its megabytes, and a question whose answer shows that the rows are there."""
 
     text: str
     fill: Callable[[Server, str, int], object]

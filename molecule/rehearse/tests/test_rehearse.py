@@ -13,7 +13,7 @@ import pytest
 from stack import Stack
 
 
-@pytest.fixture(params=["green", "red"])
+@pytest.fixture(params=["green", "checked", "red"])
 def after(request: pytest.FixtureRequest) -> Stack:
     """Return the stack as it was after each of the rehearsals."""
     return Stack.of_scenario(moment=str(request.param))
@@ -100,6 +100,13 @@ def test_a_rehearsal_that_fails_says_where_and_predicts_nothing(stack: Stack) ->
     assert "rehearsal succeeded" in listed
     assert "rehearsal failed" in listed
     assert "No run is on record here." in listed
+
+
+def test_check_mode_says_that_a_copy_can_be_made(stack: Stack) -> None:
+    code, screen = words(stack, "checked")
+    assert code == 0, screen
+    assert "can be made for v1.0.2. Nothing was made." in screen
+    assert "SUCCEEDED" not in screen
 
 
 def test_ci_reads_the_outcome(stack: Stack) -> None:

@@ -11,6 +11,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from ..digest import sha256_of
 from ..errors import RollbackError
 from ..journal import stamp, utc_now
 from ..whole_file import write_whole
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _FORMAT = "usdx.rollback.evidence"
-_CHUNK = 1 << 20
 _LIMIT = 64 << 20  # bytes of a manifest that are read
 _FILE, _DIRECTORY = 0o400, 0o500
 _UNKNOWN = "not recorded as whole: left by an attempt that was cut off, or put there by somebody"
@@ -100,11 +100,8 @@ def _set_mode(path: Path, mode: int) -> bool:
 
 def sum_of(path: Path) -> str:
     """Return the sha256 sum of a file."""
-    digest = hashlib.sha256()
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return sha256_of(file)
 
 
 def read(directory: Path) -> dict[str, Any]:

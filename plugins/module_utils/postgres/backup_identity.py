@@ -8,6 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..digest import sha256_of
 from ..errors import RollbackError
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def identity_of(path: str, marks: Sequence[dict[str, Any]]) -> Identity:
         facts = where.stat()
         file = f"{facts.st_dev} {facts.st_ino} {facts.st_ctime_ns}"
         alike = [mark for mark in marks if mark.get("bytes") == facts.st_size]
-        known = next((str(mark["sha256"]) for mark in alike if mark.get("file") == file), "")
-        return Identity(facts.st_size, file, known or (_sum(where) if alike else ""))
+        known = next((str(mark.get("sha256", "")) for mark in alike if mark.get("file") == file), "")
+        return Identity(facts.st_size, file, known or (_sum_of_file(where) if alike else ""))
     except OSError as error:
         raise RollbackError(
             f"The backup {path} cannot be read: {error.strerror}. Nothing was changed.",
@@ -55,9 +56,6 @@ def _sum_of_directory(where: Path) -> str:
     return hashlib.sha256("\n".join(names).encode() + table).hexdigest()
 
 
-def _sum(where: Path) -> str:
-    digest = hashlib.sha256()
+def _sum_of_file(where: Path) -> str:
     with where.open("rb") as file:
-        for piece in iter(lambda: file.read(1 << 20), b""):
-            digest.update(piece)
-    return digest.hexdigest()
+        return sha256_of(file)
